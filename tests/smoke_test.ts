@@ -1,0 +1,2 @@
+import { assertEquals } from "@std/assert";
+Deno.test("x", () => assertEquals(1, 1));

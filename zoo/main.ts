@@ -1,0 +1,2 @@
+import { parseArgs } from "@std/cli";
+console.log(parseArgs(Deno.args));
