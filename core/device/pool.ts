@@ -1,0 +1,124 @@
+/**
+ * Buffer pool with size classes and scopes, shared by both backends.
+ *
+ * @module
+ */
+import { DeviceError } from "../errors.ts";
+import type { DeviceBuffer, MemoryUse, Scope } from "./device.ts";
+
+/**
+ * Rounds a size up to its class: powers of two to 4 KiB, then eighths of a power of two, so that at most an eighth is
+ * wasted and buffers of nearby sizes can replace one another.
+ */
+export function sizeClass(bytes: number): number {
+  if (bytes <= 256) return 256;
+  const power = 2 ** Math.ceil(Math.log2(bytes));
+  if (power <= 4096) return power;
+  const step = power / 16;
+  return Math.ceil(bytes / step) * step;
+}
+
+/** Keeps released buffers by class and hands them out again. */
+export class BufferPool<B extends DeviceBuffer> {
+  readonly #create: (bytes: number, label: string) => B;
+  readonly #destroy: (buffer: B) => void;
+  readonly #free = new Map<number, B[]>();
+  readonly #live = new Set<B>();
+  readonly #scopes: Set<B>[] = [];
+  #liveBytes = 0;
+  #pooledBytes = 0;
+  #peak = 0;
+  #created = 0;
+
+  constructor(create: (bytes: number, label: string) => B, destroy: (buffer: B) => void) {
+    this.#create = create;
+    this.#destroy = destroy;
+  }
+
+  get memory(): MemoryUse {
+    return {
+      live: this.#liveBytes,
+      pooled: this.#pooledBytes,
+      peak: this.#peak,
+      created: this.#created,
+    };
+  }
+
+  /** A buffer of at least `bytes`; the innermost scope, if any, will release it. */
+  allocate(bytes: number, label: string): B {
+    if (!Number.isSafeInteger(bytes) || bytes < 0) {
+      throw new RangeError(`Cannot allocate ${bytes} bytes for ${label}`);
+    }
+    const size = sizeClass(Math.max(4, bytes));
+    let buffer = this.#free.get(size)?.pop();
+    if (buffer === undefined) {
+      buffer = this.#create(size, label);
+      this.#created++;
+    } else {
+      this.#pooledBytes -= size;
+    }
+    this.#live.add(buffer);
+    this.#liveBytes += size;
+    this.#peak = Math.max(this.#peak, this.#liveBytes + this.#pooledBytes);
+    this.#scopes.at(-1)?.add(buffer);
+    return buffer;
+  }
+
+  release(buffer: B): void {
+    if (!this.#live.delete(buffer)) {
+      throw new DeviceError("RELEASED", `Cannot release buffer "${buffer.label}": it is not live`);
+    }
+    for (const scope of this.#scopes) scope.delete(buffer);
+    this.#liveBytes -= buffer.size;
+    this.#pooledBytes += buffer.size;
+    const list = this.#free.get(buffer.size);
+    if (list === undefined) this.#free.set(buffer.size, [buffer]);
+    else list.push(buffer);
+  }
+
+  isLive(buffer: B): boolean {
+    return this.#live.has(buffer);
+  }
+
+  /** Gives pooled memory back to the system. */
+  trim(): void {
+    for (const list of this.#free.values()) for (const buffer of list) this.#destroy(buffer);
+    this.#free.clear();
+    this.#pooledBytes = 0;
+  }
+
+  /** Opens a scope; buffers it still holds when it is disposed are released. */
+  scope(): Scope & { take(): B[] } {
+    const held = new Set<B>();
+    this.#scopes.push(held);
+    let open = true;
+    const close = () => {
+      if (!open) return;
+      open = false;
+      const index = this.#scopes.lastIndexOf(held);
+      if (index !== this.#scopes.length - 1) {
+        throw new DeviceError("SCOPE_ORDER", "Cannot close a scope while an inner scope is open");
+      }
+      this.#scopes.pop();
+    };
+    return {
+      keep: (holder) => {
+        const buffer = holder.buffer as B;
+        if (held.delete(buffer)) {
+          const index = this.#scopes.lastIndexOf(held);
+          if (index > 0) this.#scopes[index - 1]!.add(buffer);
+        }
+        return holder;
+      },
+      /** Closes the scope and hands its buffers to the caller instead of releasing them. */
+      take: () => {
+        close();
+        return [...held];
+      },
+      [Symbol.dispose]: () => {
+        close();
+        for (const buffer of [...held]) this.release(buffer);
+      },
+    };
+  }
+}
