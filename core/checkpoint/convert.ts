@@ -146,6 +146,8 @@ export function castTensor(tensor: TensorEntry, dtype: DType): TensorEntry {
     name: tensor.name,
     dtype,
     shape: tensor.shape,
+    stride: tensor.stride,
+    offset: tensor.offset,
     byteLength: tensor.byteLength * ratio,
     read: async () => convert(await tensor.read()),
     readRows: async (start, count) => convert(await tensor.readRows(start, count)),

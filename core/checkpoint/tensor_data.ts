@@ -57,6 +57,10 @@ export interface TensorEntry {
   readonly dtype: DType;
   /** Sizes, outermost first; `[]` for a scalar. */
   readonly shape: readonly number[];
+  /** Distance in elements between neighbours of each dimension, as stored; the reads undo it. */
+  readonly stride: readonly number[];
+  /** First element in the storage, as stored. */
+  readonly offset: number;
   /** Bytes of the contiguous tensor. */
   readonly byteLength: number;
   /**
@@ -188,6 +192,8 @@ export function tensorEntry(layout: TensorLayout, storage: ByteRange): TensorEnt
     name,
     dtype,
     shape,
+    stride,
+    offset,
     byteLength,
     read: () => readElements(0, count),
     async readRows(start, rows) {
@@ -316,6 +322,8 @@ export function renamedTensor(tensor: TensorEntry, name: string): TensorEntry {
     name,
     dtype: tensor.dtype,
     shape: tensor.shape,
+    stride: tensor.stride,
+    offset: tensor.offset,
     byteLength: tensor.byteLength,
     read: () => tensor.read(),
     readRows: (start, count) => tensor.readRows(start, count),

@@ -90,7 +90,10 @@ export async function openTorchLegacy(
     }
     const end = at + 8 + Number(numel) * dtypeBytes(storage.dtype);
     if (end > file.size) {
-      fail("TRUNCATED", `it ends ${end - file.size} bytes before storage ${key}; fetch it again`);
+      fail(
+        "TRUNCATED",
+        `it ends ${end - file.size} bytes before the end of storage ${key}; fetch it again`,
+      );
     }
     starts.set(storage.key, at + 8);
     at = end;
