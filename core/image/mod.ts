@@ -1,0 +1,15 @@
+/**
+ * Pictures: decoding, colour and depth, resampling exactly as Pillow and PyTorch do, normalising, drawing. Nothing here
+ * knows of a GPU or of a host: it runs the same in Deno and in a browser.
+ *
+ * @module
+ */
+export * from "./raster.ts";
+export * from "./exif.ts";
+export * from "./png_decode.ts";
+export * from "./jpeg_header.ts";
+export * from "./jpeg_decode.ts";
+export * from "./decode.ts";
+export * from "./encode_png.ts";
+export * from "./resample_pillow.ts";
+export * from "./resample_torch.ts";
