@@ -1,0 +1,168 @@
+/**
+ * Scaled dot-product attention, what all its kernels share: the interface, the masks and the typed-array twin.
+ *
+ * For one batch item, head and query i over keys j (Vaswani et al. 2017, section 3.2.1):
+ *
+ *     s[j] = scale * q[i] . k[j] + relative[i, j],   o[i] = sum_j softmax(s)[j] * v[j]
+ *
+ * computed with a running maximum and sum (Milakov and Gimelshein 2018; Dao et al. 2022), so that no row of
+ * probabilities is ever stored. Key j is visible to query i when j < length (right padding) and, for causal attention,
+ * j <= i + keys - queries. A query without visible keys gives zeros.
+ *
+ * FLOPs: 2 queries keys (headSize + valueSize) per head. Traffic: q, k, v and o once each, k and v again for every tile
+ * of queries. Two variants: `attention_lanes.ts` for adapters that run on the CPU, `attention_tiles.ts` for GPUs.
+ *
+ * @module
+ */
+import type { ArraySpec, Scalar } from "../device/mod.ts";
+
+/** What is baked into an attention kernel. */
+export interface AttentionConstants {
+  /** Elements per head of queries and keys. */
+  readonly headSize: number;
+  /** Elements per head of values and output. */
+  readonly valueSize: number;
+  /** Hide the keys after each query. */
+  readonly causal: boolean;
+  /** Hide the keys from `lengths[batch]` on. */
+  readonly padded: boolean;
+  /** Add the two tables of relative positions. */
+  readonly relative: boolean;
+}
+
+/** Name of a variant with its constants, for program keys. */
+export function attentionKey(
+  variant: string,
+  { headSize, valueSize, causal, padded, relative }: AttentionConstants,
+): string {
+  const flags = [causal && "causal", padded && "padded", relative && "relative"].filter(Boolean);
+  return ["attention", variant, `${headSize}x${valueSize}`, ...flags].join(" ");
+}
+
+/** Arrays of every attention kernel; `lengths` and `relative` are read only where the constants say so. */
+export const attentionArrays = {
+  query: { type: "f32", access: "read" },
+  key: { type: "f32", access: "read" },
+  value: { type: "f32", access: "read" },
+  lengths: { type: "u32", access: "read" },
+  relative: { type: "f32", access: "read" },
+  output: { type: "f32", access: "read_write" },
+} as const satisfies Record<string, ArraySpec>;
+
+/** Parameters of every attention kernel. Offsets and strides count elements. */
+export const attentionParameters = {
+  batch: "u32",
+  queries: "u32",
+  keys: "u32",
+  heads: "u32",
+  /** Query heads per key head. */
+  group: "u32",
+  queryOffset: "u32",
+  queryStride: "u32",
+  keyOffset: "u32",
+  keyStride: "u32",
+  valueOffset: "u32",
+  valueStride: "u32",
+  gridHeight: "u32",
+  gridWidth: "u32",
+  /** keys - queries: how far the last query looks beyond its own index. */
+  shift: "i32",
+  scale: "f32",
+} as const satisfies Record<string, Scalar>;
+
+/** The first score of a running maximum: below every real score, and far from overflowing when subtracted. */
+export const lowest = "-1e30";
+
+/** log2(e): scores are kept in powers of two, whose exponential is the cheaper one. */
+export const log2e = 1.4426950408889634;
+
+/** 0, 1, … count - 1, for generated source. */
+export function numbers(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i);
+}
+
+/** How a kernel gets at the elements of a row that all its lanes need. */
+export interface LoadedRow {
+  /** Source that loads the row. */
+  readonly lines: readonly string[];
+  /** Expression of one element. */
+  element(index: number): string;
+}
+
+/**
+ * Source that loads a row of `size` elements from `base` on, the same for all lanes. With `lanes` > 0 the workgroup is one
+ * subgroup of that size, whose lanes load different elements and broadcast them; with 0 every lane loads every element.
+ */
+export function rowLoader(
+  lanes: number,
+): (array: string, name: string, base: string, size: number) => LoadedRow {
+  if (lanes === 0) {
+    return (array, name, base, size) => ({
+      lines: numbers(size).map((d) => `let ${name}_${d} = ${array}[${base} + ${d}u];`),
+      element: (d) => `${name}_${d}`,
+    });
+  }
+  return (array, name, base, size) => ({
+    lines: numbers(Math.ceil(size / lanes)).map((chunk) => {
+      const index = `${chunk * lanes}u + lane`;
+      const inside = (chunk + 1) * lanes <= size ? index : `min(${index}, ${size - 1}u)`;
+      return `let ${name}_c${chunk} = ${array}[${base} + ${inside}];`;
+    }),
+    element: (d) => `subgroupBroadcast(${name}_c${Math.floor(d / lanes)}, ${d % lanes}u)`,
+  });
+}
+
+interface Arrays {
+  readonly query: Float32Array;
+  readonly key: Float32Array;
+  readonly value: Float32Array;
+  readonly lengths: Uint32Array;
+  readonly relative: Float32Array;
+  readonly output: Float32Array;
+}
+
+/** The typed-array twin of every variant: one row of scores at a time, sums in double precision. */
+export function attentionHost(
+  { headSize, valueSize, causal, padded, relative: tables }: AttentionConstants,
+): (arrays: Arrays, parameters: Record<keyof typeof attentionParameters, number>) => void {
+  return ({ query, key, value, lengths, relative, output }, parameters) => {
+    const { batch, queries, keys, heads, group, gridHeight, gridWidth, shift, scale } = parameters;
+    const row = new Float64Array(headSize);
+    const sums = new Float64Array(valueSize);
+    const scores = new Float64Array(keys);
+    const width = gridHeight + gridWidth;
+    for (let item = 0; item < batch * heads * queries; item++) {
+      const i = item % queries, h = Math.floor(item / queries) % heads;
+      const b = Math.floor(item / (queries * heads));
+      let end = padded ? Math.min(keys, lengths[b]!) : keys;
+      if (causal) end = Math.max(0, Math.min(end, i + shift + 1));
+      const start = parameters.queryOffset + (b * queries + i) * parameters.queryStride +
+        h * headSize;
+      for (let d = 0; d < headSize; d++) row[d] = query[start + d]! * scale;
+      const keyHead = Math.floor(h / group);
+      let keyRow = parameters.keyOffset + b * keys * parameters.keyStride + keyHead * headSize;
+      let highest = -Infinity;
+      for (let j = 0; j < end; j++, keyRow += parameters.keyStride) {
+        let score = 0;
+        for (let d = 0; d < headSize; d++) score += row[d]! * key[keyRow + d]!;
+        if (tables) {
+          score += relative[item * width + Math.floor(j / gridWidth)]! +
+            relative[item * width + gridHeight + j % gridWidth]!;
+        }
+        scores[j] = score;
+        if (score > highest) highest = score;
+      }
+      sums.fill(0);
+      let total = 0;
+      let valueRow = parameters.valueOffset + b * keys * parameters.valueStride +
+        keyHead * valueSize;
+      for (let j = 0; j < end; j++, valueRow += parameters.valueStride) {
+        const weight = Math.exp(scores[j]! - highest);
+        total += weight;
+        for (let d = 0; d < valueSize; d++) sums[d]! += weight * value[valueRow + d]!;
+      }
+      const target = ((b * queries + i) * heads + h) * valueSize;
+      for (let d = 0; d < valueSize; d++) output[target + d] = total > 0 ? sums[d]! / total : 0;
+    }
+  };
+}

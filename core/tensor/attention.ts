@@ -1,0 +1,247 @@
+/**
+ * Attention over views of projections.
+ *
+ * @module
+ */
+import type { Device, Program } from "../device/mod.ts";
+import type { AttentionConstants } from "../kernels/attention.ts";
+import { attentionLanes } from "../kernels/attention_lanes.ts";
+import { relativeTables } from "../kernels/attention_relative.ts";
+import { empty, shapeText, type Tensor } from "./tensor.ts";
+
+/** Where the heads of one operand lie inside a tensor, so that a fused projection needs no copies. */
+export interface HeadsView {
+  /** f32. */
+  readonly tensor: Tensor;
+  /** First element of head 0 of token 0. Default 0. */
+  readonly offset?: number;
+  /**
+   * Elements from one token to the next; the heads of a token are adjacent. Default: the last axis of a tensor of two
+   * axes or more if it holds all heads, else heads times head size.
+   */
+  readonly stride?: number;
+}
+
+/** Extents of an attention. */
+export interface AttentionShape {
+  readonly batch: number;
+  /** Queries per batch item. */
+  readonly queries: number;
+  /** Keys per batch item. */
+  readonly keys: number;
+  readonly heads: number;
+  /** Heads of keys and values, a divisor of `heads`: query head h uses key head h / (heads / keyHeads). Default `heads`. */
+  readonly keyHeads?: number;
+  /** Elements per head, 1 to 256. */
+  readonly headSize: number;
+  /** Elements per head of the values and the output. Default `headSize`. */
+  readonly valueSize?: number;
+}
+
+/** Decomposed relative positions (SAM, `add_decomposed_rel_pos`); queries and keys are the same raster. */
+export interface RelativePositions {
+  /** [2 gridHeight - 1, headSize], row y_query - y_key + gridHeight - 1. */
+  readonly height: Tensor;
+  /** [2 gridWidth - 1, headSize], row x_query - x_key + gridWidth - 1. */
+  readonly width: Tensor;
+  /** Height and width of the raster of tokens. */
+  readonly grid: readonly [number, number];
+}
+
+/** What modifies an attention. */
+export interface AttentionOptions {
+  /** Factor of q . k. Default 1 / sqrt(headSize). */
+  readonly scale?: number;
+  /** Query i sees the keys j <= i + keys - queries. Default false. */
+  readonly causal?: boolean;
+  /** u32 [batch]: keys from this index on are padding, which no query sees. */
+  readonly keyLengths?: Tensor;
+  readonly relative?: RelativePositions;
+}
+
+/** A view with its defaults filled in. */
+interface Located {
+  readonly tensor: Tensor;
+  readonly offset: number;
+  readonly stride: number;
+}
+
+function locate(
+  name: string,
+  { tensor, offset = 0, stride }: HeadsView,
+  tokens: number,
+  width: number,
+): Located {
+  const last = tensor.shape.length > 1 ? tensor.shape.at(-1)! : 0;
+  stride ??= Math.max(last, width);
+  const needed = tokens === 0 ? 0 : offset + (tokens - 1) * stride + width;
+  if (
+    tensor.dtype !== "f32" || !(offset >= 0) || stride < width || needed > tensor.size
+  ) {
+    throw new RangeError(
+      `Cannot attend: ${name} is ${tensor.dtype} ${
+        shapeText(tensor.shape)
+      } read from element ${offset} with stride ${stride}, expected f32 with ${tokens} tokens of ${width} elements`,
+    );
+  }
+  return { tensor, offset, stride };
+}
+
+/** The size of all subgroups of a software adapter whose rows are best broadcast, or 0. */
+function broadcastLanes({ capabilities }: Device): number {
+  const { software, subgroups, subgroupSizes: [smallest, largest] } = capabilities;
+  return software && subgroups && smallest === largest && smallest >= 4 ? smallest : 0;
+}
+
+function chooseProgram(device: Device, constants: AttentionConstants): {
+  program: Program;
+  queriesPerGroup: number;
+} {
+  const lanes = broadcastLanes(device);
+  const tile = { lanes: lanes || 8, rows: 1, keys: 2, broadcast: lanes > 0 };
+  return { program: attentionLanes(constants, tile), queriesPerGroup: tile.lanes * tile.rows };
+}
+
+/** q . row for every query and every row and column of the raster: [batch, heads, tokens, gridHeight + gridWidth]. */
+function relativeScores(
+  query: Located,
+  { height, width, grid: [gridHeight, gridWidth] }: RelativePositions,
+  { batch, heads, headSize }: AttentionShape,
+): Tensor {
+  const { device } = query.tensor;
+  const tokens = gridHeight * gridWidth;
+  const table = empty(device, [batch, heads, tokens, gridHeight + gridWidth], "f32", "relative");
+  const lanes = broadcastLanes(device);
+  device.dispatch(
+    relativeTables(headSize, lanes || 32, lanes > 0),
+    {
+      query: query.tensor.range,
+      height: height.range,
+      width: width.range,
+      output: table.range,
+    },
+    {
+      batch,
+      heads,
+      gridHeight,
+      gridWidth,
+      queryOffset: query.offset,
+      queryStride: query.stride,
+    },
+    [batch * heads * Math.ceil(tokens / (lanes || 32))],
+    {
+      flops: 4 * table.size * headSize,
+      bytes: 4 * (table.size + batch * heads * tokens * headSize),
+    },
+  );
+  return table;
+}
+
+function checkRelative(
+  { height, width, grid: [gridHeight, gridWidth] }: RelativePositions,
+  { queries, keys, headSize }: AttentionShape,
+): void {
+  const tokens = gridHeight * gridWidth;
+  if (
+    tokens !== queries || tokens !== keys ||
+    height.size !== (2 * gridHeight - 1) * headSize || width.size !== (2 * gridWidth - 1) * headSize
+  ) {
+    throw new RangeError(
+      `Cannot attend with relative positions ${shapeText(height.shape)} and ${
+        shapeText(width.shape)
+      } on a raster of ${gridHeight} x ${gridWidth}: expected ${queries} tokens and tables [2 n - 1, ${headSize}]`,
+    );
+  }
+}
+
+/**
+ * softmax(scale * q k^T + relative) v for every head, with keys hidden as the options say. A query without visible keys
+ * gives zeros. Padded queries (behind `keyLengths`) still attend to the visible keys.
+ *
+ * @param q batch * queries tokens of heads * headSize.
+ * @param k batch * keys tokens of keyHeads * headSize.
+ * @param v batch * keys tokens of keyHeads * valueSize.
+ * @returns [batch, queries, heads * valueSize].
+ * @throws {RangeError} when a view, the lengths or the tables do not fit the shape.
+ */
+export function attention(
+  q: HeadsView,
+  k: HeadsView,
+  v: HeadsView,
+  shape: AttentionShape,
+  options: AttentionOptions = {},
+): Tensor {
+  const { batch, queries, keys, heads, keyHeads = heads, headSize, valueSize = headSize } = shape;
+  const extents = [batch, queries, keys, heads, keyHeads, headSize, valueSize];
+  if (
+    extents.some((extent) => !Number.isSafeInteger(extent) || extent < 0) ||
+    Math.min(heads, keyHeads, headSize, valueSize) < 1 ||
+    heads % keyHeads !== 0 || Math.max(headSize, valueSize) > 256
+  ) {
+    throw new RangeError(
+      `Cannot attend with [batch, queries, keys, heads, keyHeads, headSize, valueSize] = ${
+        shapeText(extents)
+      }: expected keyHeads to divide heads and head sizes of 1 to 256`,
+    );
+  }
+  const query = locate("q", q, batch * queries, heads * headSize);
+  const key = locate("k", k, batch * keys, keyHeads * headSize);
+  const value = locate("v", v, batch * keys, keyHeads * valueSize);
+  const { scale = 1 / Math.sqrt(headSize), causal = false, keyLengths } = options;
+  if (keyLengths !== undefined && (keyLengths.dtype !== "u32" || keyLengths.size !== batch)) {
+    throw new RangeError(
+      `Cannot attend with key lengths ${keyLengths.dtype} ${
+        shapeText(keyLengths.shape)
+      }: expected u32 [${batch}]`,
+    );
+  }
+  const { relative } = options;
+  if (relative !== undefined) checkRelative(relative, shape);
+  const { device } = query.tensor;
+  const output = empty(device, [batch, queries, heads * valueSize], "f32", "attention");
+  if (batch * queries === 0) return output;
+  const table = relative && relativeScores(query, relative, shape);
+  const constants = {
+    headSize,
+    valueSize,
+    causal,
+    padded: keyLengths !== undefined,
+    relative: relative !== undefined,
+  };
+  const { program, queriesPerGroup } = chooseProgram(device, constants);
+  device.dispatch(
+    program,
+    {
+      query: query.tensor.range,
+      key: key.tensor.range,
+      value: value.tensor.range,
+      lengths: (keyLengths ?? query.tensor).range,
+      relative: (table ?? query.tensor).range,
+      output: output.range,
+    },
+    {
+      batch,
+      queries,
+      keys,
+      heads,
+      group: heads / keyHeads,
+      queryOffset: query.offset,
+      queryStride: query.stride,
+      keyOffset: key.offset,
+      keyStride: key.stride,
+      valueOffset: value.offset,
+      valueStride: value.stride,
+      gridHeight: relative?.grid[0] ?? 1,
+      gridWidth: relative?.grid[1] ?? 1,
+      shift: keys - queries,
+      scale,
+    },
+    [batch * heads * Math.ceil(queries / queriesPerGroup)],
+    {
+      flops: 2 * batch * heads * queries * keys * (headSize + valueSize) * (causal ? 0.5 : 1),
+      bytes: 4 * batch * (queries * heads + keys * keyHeads) * (headSize + valueSize),
+    },
+  );
+  table?.dispose();
+  return output;
+}
