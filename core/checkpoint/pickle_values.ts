@@ -29,11 +29,21 @@ export type PyValue =
 
 /** A Python float; kept apart from whole numbers, as 2.0 and 2 are not the same. */
 export class PyFloat {
+  /**
+   * The value as data.
+   *
+   * @param value The number, possibly infinite or NaN.
+   */
   constructor(readonly value: number) {}
 }
 
 /** A Python tuple. */
 export class PyTuple {
+  /**
+   * The value as data.
+   *
+   * @param items Its elements.
+   */
   constructor(readonly items: readonly PyValue[]) {}
 }
 
@@ -48,22 +58,40 @@ export class PyDict extends Map<PyValue, PyValue> {
 
 /** A `torch.dtype`, such as `float16`. */
 export class TorchDtype {
+  /**
+   * The value as data.
+   *
+   * @param name Name without `torch.`.
+   */
   constructor(readonly name: string) {}
 }
 
 /** A `torch.device`, such as `cpu` or `cuda:0`. */
 export class TorchDevice {
+  /**
+   * The value as data.
+   *
+   * @param name Type, with the index after a colon when there is one.
+   */
   constructor(readonly name: string) {}
 }
 
 /** A torch storage class, such as `FloatStorage`. */
 export class StorageType {
+  /**
+   * The value as data.
+   *
+   * @param name Name of the class.
+   * @param dtype Element type.
+   */
   constructor(readonly name: string, readonly dtype: DType) {}
 }
 
 /** A storage of the file that holds the pickle. Counts are elements. */
 export class StorageRef {
   /**
+   * The value as data.
+   *
    * @param dtype Element type.
    * @param key Name of the record in the file.
    * @param numel Elements of the record.
@@ -81,13 +109,22 @@ export class StorageRef {
 
 /** A tensor: a view of a storage. Offset, shape and stride count elements and stay inside the storage. */
 export class TensorRef {
+  /**
+   * The value as data.
+   *
+   * @param storage Where the elements lie.
+   * @param offset First element.
+   * @param shape Sizes, outermost first.
+   * @param stride Distance between neighbours of each dimension.
+   * @param requiresGrad Whether it was trained.
+   * @param isParameter Whether it is a `torch.nn.Parameter`.
+   */
   constructor(
     readonly storage: StorageRef,
     readonly offset: number,
     readonly shape: readonly number[],
     readonly stride: readonly number[],
     readonly requiresGrad: boolean,
-    /** Whether it is a `torch.nn.Parameter`. */
     readonly isParameter: boolean,
   ) {}
 }
@@ -100,7 +137,13 @@ export type PyConstructor = (
 
 /** A class or function named in a pickle. Nothing is ever imported or called by this name. */
 export class PyGlobal {
-  /** @param construct Builds the inert value; absent for classes that are not known. */
+  /**
+   * The value as data.
+   *
+   * @param module Python module.
+   * @param name Name inside the module.
+   * @param construct Builds the inert value; absent for classes that are not known.
+   */
   constructor(
     readonly module: string,
     readonly name: string,
@@ -118,6 +161,8 @@ export class OpaqueObject {
   readonly entries: [PyValue, PyValue][] = [];
 
   /**
+   * The value as data.
+   *
    * @param type What was to be called, usually a {@link PyGlobal}.
    * @param args Its arguments.
    */

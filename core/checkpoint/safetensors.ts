@@ -137,7 +137,7 @@ function parseHeader(
       continue;
     }
     if (!isObject) bad(`entry "${name}" is not an object`);
-    const { dtype, shape, data_offsets: offsets } = value;
+    const { dtype, shape, "data_offsets": offsets } = value;
     if (typeof dtype !== "string" || !(isDType(dtype) || OTHER_DTYPES.has(dtype))) {
       bad(
         `tensor "${name}" has the unknown dtype ${
@@ -220,7 +220,7 @@ export async function* safetensorsChunks(
       );
     }
     seen.add(name);
-    const info = { dtype, shape, data_offsets: [at, at + byteLength] };
+    const info = { dtype, shape, "data_offsets": [at, at + byteLength] };
     fields.push(`${JSON.stringify(name)}:${JSON.stringify(info)}`);
     at += byteLength;
   }

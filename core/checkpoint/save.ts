@@ -122,8 +122,8 @@ async function saveSharded(
   if (shards.length > 1) {
     weightMap.sort(([a], [b]) => (a < b ? -1 : 1));
     const index = {
-      metadata: { total_size: totalBytes },
-      weight_map: Object.fromEntries(weightMap),
+      metadata: { "total_size": totalBytes },
+      "weight_map": Object.fromEntries(weightMap),
     };
     const name = `${stem}${extension}.index.json`;
     await folder.write(name, [new TextEncoder().encode(`${JSON.stringify(index, null, 2)}\n`)]);

@@ -28,7 +28,7 @@ interface Listed {
   file: string;
   expect: "load" | "error";
   expected?: string;
-  error_code?: string;
+  "error_code"?: string;
 }
 
 /** The containers listed in `dir/index.json`. */
