@@ -233,3 +233,39 @@ export async function writeAtomic(
     );
   }
 }
+
+/**
+ * Reads a JSON object of at most `limit` bytes from a folder.
+ *
+ * @throws {InputError} code `INVALID_JSON` naming the file and the position, or as {@linkcode FolderSource.open} does.
+ */
+export async function readJson(
+  folder: FolderSource,
+  name: string,
+  limit = 2 ** 24,
+): Promise<Record<string, unknown>> {
+  using file = await folder.open(name);
+  if (file.size > limit) {
+    throw new InputError(
+      "TOO_LARGE",
+      `Cannot read "${file.name}": ${file.size} bytes are more than the ${limit} allowed`,
+    );
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(
+      new TextDecoder("utf-8", { fatal: true }).decode(await file.read(0, file.size)),
+    );
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new InputError(
+      "INVALID_JSON",
+      `Cannot read "${file.name}": ${reason}; the file may be incomplete`,
+    );
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new InputError("INVALID_JSON", `Cannot read "${file.name}": expected a JSON object`);
+  }
+  return value as Record<string, unknown>;
+}

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { DeviceError } from "../errors.ts";
 import { deviceTest } from "../kernels/kernel_testing.ts";
-import { HostDevice, openDevice, program, sizeClass } from "./mod.ts";
+import { type DeviceBuffer, HostDevice, openDevice, program, sizeClass } from "./mod.ts";
 import { BufferPool } from "./pool.ts";
 
 const doubling = program("test doubling", () => ({
@@ -55,6 +55,30 @@ deviceTest("a recording replays without allocating", async (device) => {
   device.release(buffer);
 });
 
+deviceTest("buffers released inside a recording stay with it", async (device) => {
+  const result = device.allocate(16, "result");
+  const double = (buffer: DeviceBuffer) =>
+    device.dispatch(doubling, { data: { buffer } }, { count: 4, factor: 2 }, [1]);
+  using recording = device.record(() => {
+    using _scope = device.scope();
+    const temporary = device.allocate(3000, "temporary");
+    device.copy({ buffer: result }, { buffer: temporary }, 16);
+    double(temporary);
+    device.copy({ buffer: temporary }, { buffer: result }, 16);
+  });
+  const mine = device.allocate(3000, "mine");
+  device.write(mine, Float32Array.of(7, 7, 7, 7));
+  device.write(result, Float32Array.of(1, 2, 3, 4));
+  recording.replay();
+  assertEquals([...new Float32Array(await device.read(mine, 0, 16))], [7, 7, 7, 7]);
+  assertEquals([...new Float32Array(await device.read(result, 0, 16))], [2, 4, 6, 8]);
+  const { live } = device.memory;
+  recording[Symbol.dispose]();
+  assertEquals(device.memory.live, live - sizeClass(3000));
+  device.release(mine);
+  device.release(result);
+});
+
 deviceTest("scopes release what is not kept", (device) => {
   const { live } = device.memory;
   const kept = (() => {
@@ -67,6 +91,29 @@ deviceTest("scopes release what is not kept", (device) => {
   assertThrows(() => device.release(kept.buffer), DeviceError, "not live");
   assertEquals(device.memory.live, live);
   return Promise.resolve();
+});
+
+deviceTest("a recording keeps its temporaries to itself", async (device) => {
+  const input = device.allocate(4096, "input");
+  device.write(input, new Float32Array(1024).fill(1));
+  using recording = device.record(() => {
+    using _scope = device.scope();
+    const first = device.allocate(4096, "temporary");
+    device.copy({ buffer: input }, { buffer: first }, 4096);
+    device.dispatch(doubling, { data: { buffer: first } }, { count: 1024, factor: 2 }, [16]);
+    device.release(first);
+    const second = device.allocate(4096, "temporary");
+    device.copy({ buffer: first }, { buffer: second }, 4096);
+    device.copy({ buffer: second }, { buffer: input }, 4096);
+  });
+  const bystander = device.allocate(4096, "bystander");
+  device.write(bystander, new Float32Array(1024).fill(7));
+  recording.replay();
+  recording.replay();
+  assertEquals(new Float32Array(await device.read(bystander, 0, 8)), Float32Array.of(7, 7));
+  assertEquals(new Float32Array(await device.read(input, 0, 4)), Float32Array.of(4));
+  device.release(bystander);
+  device.release(input);
 });
 
 Deno.test("size classes waste at most an eighth and never shrink", () => {

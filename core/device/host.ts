@@ -167,7 +167,7 @@ export class HostDevice implements Device {
       throw new DeviceError("RECORDING", "Cannot record inside a recording");
     }
     const work: (() => void)[] = this.#recording = [];
-    const scope = this.#pool.scope();
+    const scope = this.#pool.recordingScope();
     let owned: HostBuffer[];
     try {
       body();

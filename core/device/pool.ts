@@ -25,6 +25,9 @@ export class BufferPool<B extends DeviceBuffer> {
   readonly #free = new Map<number, B[]>();
   readonly #live = new Set<B>();
   readonly #scopes: Set<B>[] = [];
+  #capture: { free: Map<number, B[]>; buffers: Set<B> } | undefined;
+  /** While recording: every buffer handed out, and those already returned, which only the recording may use again. */
+  #recorded: { readonly members: Set<B>; readonly free: Map<number, B[]> } | undefined;
   #liveBytes = 0;
   #pooledBytes = 0;
   #peak = 0;
@@ -50,13 +53,15 @@ export class BufferPool<B extends DeviceBuffer> {
       throw new RangeError(`Cannot allocate ${bytes} bytes for ${label}`);
     }
     const size = sizeClass(Math.max(4, bytes));
-    let buffer = this.#free.get(size)?.pop();
+    let buffer = this.#recorded?.free.get(size)?.pop() ?? this.#free.get(size)?.pop();
     if (buffer === undefined) {
       buffer = this.#create(size, label);
       this.#created++;
     } else {
       this.#pooledBytes -= size;
     }
+    this.#recorded?.members.add(buffer);
+    this.#capture?.buffers.add(buffer);
     this.#live.add(buffer);
     this.#liveBytes += size;
     this.#peak = Math.max(this.#peak, this.#liveBytes + this.#pooledBytes);
@@ -71,8 +76,9 @@ export class BufferPool<B extends DeviceBuffer> {
     for (const scope of this.#scopes) scope.delete(buffer);
     this.#liveBytes -= buffer.size;
     this.#pooledBytes += buffer.size;
-    const list = this.#free.get(buffer.size);
-    if (list === undefined) this.#free.set(buffer.size, [buffer]);
+    const free = this.#recorded?.members.has(buffer) ? this.#recorded.free : this.#free;
+    const list = free.get(buffer.size);
+    if (list === undefined) free.set(buffer.size, [buffer]);
     else list.push(buffer);
   }
 
@@ -85,6 +91,27 @@ export class BufferPool<B extends DeviceBuffer> {
     for (const list of this.#free.values()) for (const buffer of list) this.#destroy(buffer);
     this.#free.clear();
     this.#pooledBytes = 0;
+  }
+
+  /**
+   * Opens the scope of a recording. Its replays write to every buffer handed out inside, also to those returned inside, so
+   * `take` yields them all, live: nobody else gets one before the recording releases it.
+   */
+  recordingScope(): { take(): B[] } {
+    const scope = this.scope();
+    const recorded = this.#recorded = { members: new Set<B>(), free: new Map<number, B[]>() };
+    return {
+      take: () => {
+        this.#recorded = undefined;
+        const returned = [...recorded.free.values()].flat();
+        for (const buffer of returned) {
+          this.#live.add(buffer);
+          this.#liveBytes += buffer.size;
+          this.#pooledBytes -= buffer.size;
+        }
+        return [...scope.take(), ...returned];
+      },
+    };
   }
 
   /** Opens a scope; buffers it still holds when it is disposed are released. */

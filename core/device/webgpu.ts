@@ -390,7 +390,7 @@ export class WebGpuDevice implements Device {
       throw new DeviceError("RECORDING", "Cannot record inside a recording");
     }
     const pending: PendingRecording = this.#recording = { parameters: [], steps: [] };
-    const scope = this.#pool.scope();
+    const scope = this.#pool.recordingScope();
     let owned: GpuBuffer[];
     try {
       body();
