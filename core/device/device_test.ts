@@ -101,10 +101,10 @@ deviceTest("a recording keeps its temporaries to itself", async (device) => {
     const first = device.allocate(4096, "temporary");
     device.copy({ buffer: input }, { buffer: first }, 4096);
     device.dispatch(doubling, { data: { buffer: first } }, { count: 1024, factor: 2 }, [16]);
+    device.copy({ buffer: first }, { buffer: input }, 4096);
     device.release(first);
     const second = device.allocate(4096, "temporary");
-    device.copy({ buffer: first }, { buffer: second }, 4096);
-    device.copy({ buffer: second }, { buffer: input }, 4096);
+    device.copy({ buffer: input }, { buffer: second }, 4096);
   });
   const bystander = device.allocate(4096, "bystander");
   device.write(bystander, new Float32Array(1024).fill(7));
