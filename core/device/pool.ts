@@ -25,7 +25,6 @@ export class BufferPool<B extends DeviceBuffer> {
   readonly #free = new Map<number, B[]>();
   readonly #live = new Set<B>();
   readonly #scopes: Set<B>[] = [];
-  #capture: { free: Map<number, B[]>; buffers: Set<B> } | undefined;
   /** While recording: every buffer handed out, and those already returned, which only the recording may use again. */
   #recorded: { readonly members: Set<B>; readonly free: Map<number, B[]> } | undefined;
   #liveBytes = 0;
@@ -61,7 +60,6 @@ export class BufferPool<B extends DeviceBuffer> {
       this.#pooledBytes -= size;
     }
     this.#recorded?.members.add(buffer);
-    this.#capture?.buffers.add(buffer);
     this.#live.add(buffer);
     this.#liveBytes += size;
     this.#peak = Math.max(this.#peak, this.#liveBytes + this.#pooledBytes);
