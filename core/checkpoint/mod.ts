@@ -88,4 +88,5 @@ export {
   type PeftName,
   saveAdapter,
 } from "./peft.ts";
+export { joinChunks, memoryFolder } from "./memory_folder.ts";
 export { sha256, verifySha256 } from "./hash.ts";
