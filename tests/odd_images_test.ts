@@ -12,7 +12,7 @@ const FOLDER = new URL("./golden/odd/", import.meta.url);
 interface ExpectedArray {
   shape: number[];
   dtype: "uint8" | "uint16";
-  sha256_rows_le: string;
+  "sha256_rows_le": string;
 }
 
 interface Expected {
@@ -22,12 +22,12 @@ interface Expected {
   grey?: ExpectedArray;
   rgba?: ExpectedArray;
   raw16?: ExpectedArray;
-  as_uint8_high_byte?: ExpectedArray;
-  pil_convert_RGB?: { value: ExpectedArray };
-  exif_orientation?: number;
-  rgb_after_exif_transpose?: ExpectedArray;
-  tolerance_max_abs?: number;
-  decoded_png?: string;
+  "as_uint8_high_byte"?: ExpectedArray;
+  "pil_convert_RGB"?: { value: ExpectedArray };
+  "exif_orientation"?: number;
+  "rgb_after_exif_transpose"?: ExpectedArray;
+  "tolerance_max_abs"?: number;
+  "decoded_png"?: string;
 }
 
 const read = (name: string) => Deno.readFile(new URL(name.replace(/^odd\//, ""), FOLDER));

@@ -36,7 +36,9 @@ export interface DecodeOptions {
 
 /** A decoded picture and what the file said about it. */
 export interface DecodedImage {
+  /** The format found in the content. */
   readonly format: "png" | "jpeg";
+  /** The pixels: turned upright or as stored, after the option. */
   readonly raster: Raster;
   /** The orientation found in the file, applied or not. */
   readonly orientation: Orientation;

@@ -9,7 +9,9 @@ import { exifOrientation, type Orientation } from "./exif.ts";
 
 /** Frame header and what matters of the other markers. */
 export interface JpegHeader {
+  /** Pixels in a row. */
   readonly width: number;
+  /** Number of rows. */
   readonly height: number;
   /** 1 grey, 3 YCbCr or RGB, 4 CMYK or YCCK. */
   readonly components: number;

@@ -4,12 +4,11 @@
  *
  * @module
  */
+export type { FileSource } from "../files.ts";
 export * from "./raster.ts";
 export * from "./exif.ts";
-export * from "./png_decode.ts";
-export * from "./jpeg_header.ts";
-export * from "./jpeg_decode.ts";
 export * from "./decode.ts";
 export * from "./encode_png.ts";
 export * from "./resample_pillow.ts";
 export * from "./resample_torch.ts";
+export * from "./normalise.ts";

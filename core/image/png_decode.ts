@@ -21,7 +21,9 @@ const DEPTHS: Readonly<Record<number, readonly number[]>> = {
 
 /** The fields of IHDR. */
 export interface PngHeader {
+  /** Pixels in a row. */
   readonly width: number;
+  /** Number of rows. */
   readonly height: number;
   /** Bits of a sample (of an index for palettes): 1, 2, 4, 8 or 16. */
   readonly bitDepth: number;

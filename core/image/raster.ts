@@ -26,6 +26,7 @@ export interface Raster {
 
 /** A picture with 8-bit samples, the form all models and encoders take. */
 export interface Raster8 extends Raster {
+  /** Samples 0 .. 255. */
   readonly data: Uint8Array<ArrayBuffer>;
 }
 

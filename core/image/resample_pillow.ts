@@ -29,7 +29,9 @@ const KERNELS: Readonly<Record<Exclude<PillowFilter, "nearest">, Kernel>> = {
     weight: (x) => {
       const d = Math.abs(x);
       if (d === 0) return 1;
-      return d >= 1 ? 0 : sinc(d) * (0.54 + 0.46 * Math.cos(d * Math.PI));
+      // The two constants are single precision in Pillow.
+      const low = Math.fround(0.54), high = Math.fround(0.46);
+      return d >= 1 ? 0 : sinc(d) * (low + high * Math.cos(d * Math.PI));
     },
   },
   bicubic: {
@@ -57,7 +59,7 @@ interface Taps {
 }
 
 function makeTaps(input: number, from: number, to: number, output: number, kernel: Kernel): Taps {
-  const scale = (to - from) / output;
+  const scale = Math.fround(to - from) / output;
   const stretch = Math.max(scale, 1);
   const support = kernel.support * stretch;
   const size = Math.ceil(support) * 2 + 1;
@@ -129,7 +131,7 @@ function resizeNearest(image: Raster8, width: number, height: number, box: Sourc
   const out = emptyRaster(width, height, channels);
   // Positions are summed up step by step, as Pillow does: multiplying would round differently now and then.
   const positions = (output: number, from: number, to: number, limit: number) => {
-    const step = (to - from) / output;
+    const step = Math.fround(to - from) / output;
     const result = new Int32Array(output);
     for (let i = 0, at = from + step * 0.5; i < output; i++, at += step) {
       result[i] = at >= 0 && at < limit ? Math.trunc(at) : -1;
@@ -223,13 +225,15 @@ export function resizePillow(
     );
   }
   const source = toDepth8(image);
+  // Pillow holds the box, and the difference of its edges, in single precision.
+  const part: SourceBox = [Math.fround(x0), Math.fround(y0), Math.fround(x1), Math.fround(y1)];
   const whole = x0 === 0 && y0 === 0 && x1 === image.width && y1 === image.height;
   if (whole && width === image.width && height === image.height) {
     return { ...source, data: new Uint8Array(source.data) };
   }
-  if (filter === "nearest") return resizeNearest(source, width, height, box);
+  if (filter === "nearest") return resizeNearest(source, width, height, part);
   const kernel = KERNELS[filter];
   return image.channels === 4
-    ? unpremultiply(convolve(premultiply(source), width, height, box, kernel))
-    : convolve(source, width, height, box, kernel);
+    ? unpremultiply(convolve(premultiply(source), width, height, part, kernel))
+    : convolve(source, width, height, part, kernel);
 }

@@ -58,9 +58,9 @@ function axisScale(input: number, output: number, alignCorners: boolean): number
   return output > 1 ? Math.fround((input - 1) / (output - 1)) : 0;
 }
 
-/** Where an output sample lies between the input samples. */
+/** Where an output sample lies between the input samples: one rounding, as a fused multiply-add does it. */
 function sourcePosition(scale: number, i: number, alignCorners: boolean): number {
-  return alignCorners ? Math.fround(scale * i) : Math.fround(Math.fround(scale * (i + 0.5)) - 0.5);
+  return Math.fround(alignCorners ? scale * i : scale * (i + 0.5) - 0.5);
 }
 
 const nearest = (offset: number): MakeAxis => (input, output) => {
@@ -107,14 +107,15 @@ const antialiased = (kind: "linear" | "cubic", alignCorners: boolean): MakeAxis 
   return (input, output) => {
     const scale = axisScale(input, output, alignCorners);
     const stretch = Math.max(scale, 1);
-    const support = (kind === "linear" ? 1 : 2) * stretch;
+    const inverse = Math.fround(1 / stretch);
+    const support = Math.fround((kind === "linear" ? 1 : 2) * stretch);
     return axisMap(output, Math.ceil(support) * 2 + 1, (i, put) => {
-      const centre = scale * (i + 0.5);
+      const centre = Math.fround(scale * (i + 0.5));
       const begin = Math.max(0, Math.trunc(centre - support + 0.5));
       const end = Math.min(input, Math.trunc(centre + support + 0.5));
       let sum = 0;
-      for (let k = begin; k < end; k++) sum += kernel((k - centre + 0.5) / stretch);
-      for (let k = begin; k < end; k++) put(k, kernel((k - centre + 0.5) / stretch) / (sum || 1));
+      for (let k = begin; k < end; k++) sum += kernel((k - centre + 0.5) * inverse);
+      for (let k = begin; k < end; k++) put(k, kernel((k - centre + 0.5) * inverse) / (sum || 1));
     });
   };
 };
