@@ -43,8 +43,8 @@ Deno.test("collections, marks and the memo", () => {
   const dict = load(["}(K\x01U\x01aK\x02U\x01bu."]);
   assert(dict instanceof PyDict && !dict.ordered);
   assertEquals([...dict], [[1, "a"], [2, "b"]]);
-  const shared = load(["](]q\x07h\x07e."]) as PyValue[];
-  assert(shared[0] === shared[1]);
+  const twice = load(["](]q\x07h\x07e."]) as PyValue[];
+  assert(twice[0] === twice[1]);
   const self = load(["]q\x00h\x00a."]) as PyValue[];
   assert(self[0] === self);
   assertEquals(load(["(K\x01K\x021K\x05."]), 5);

@@ -62,10 +62,10 @@ function pickleTensors(tensors: readonly TensorEntry[], key: string | undefined)
     writer.text(name);
     writer.global("torch._utils", "_rebuild_tensor_v2");
     op("((");
-    writer.shared("storage");
+    writer.repeated("storage");
     writer.global("torch", torchStorageName(dtype));
     writer.text(String(i));
-    writer.shared("cpu");
+    writer.repeated("cpu");
     writer.int(numel(shape, dtype));
     op("tQ");
     writer.int(0);
@@ -112,7 +112,7 @@ class PickleWriter {
   }
 
   /** A string that occurs for every tensor. */
-  shared(text: string): void {
+  repeated(text: string): void {
     this.#once(`"${text}`, () => this.text(text));
   }
 
