@@ -1,0 +1,58 @@
+/**
+ * Gathers of rows, such as embedding lookups.
+ *
+ * @module
+ */
+import { gatherProgram } from "../kernels/gather.ts";
+import { packedLayout } from "../kernels/quantise.ts";
+import { empty, shapeText, Tensor } from "./tensor.ts";
+import type { Weight } from "./weight.ts";
+
+/**
+ * The rows of `source` that `index` names, as floats. An index that is negative or too large gives a row of zeros.
+ *
+ * @param source Float tensor [R, C] or weight of R rows and C columns in any dtype.
+ * @param index i32 or u32 tensor [n].
+ * @returns f32 tensor [n, C].
+ * @throws {RangeError} when the shapes or dtypes are others.
+ */
+export function gatherRows(source: Weight | Tensor, index: Tensor): Tensor {
+  const isTensor = source instanceof Tensor;
+  const shape = isTensor ? source.shape : [source.rows, source.columns];
+  if (
+    shape.length !== 2 || index.shape.length !== 1 || index.dtype === "f32" ||
+    (isTensor && source.dtype !== "f32")
+  ) {
+    throw new RangeError(
+      `Cannot gather rows of ${isTensor ? `${source.dtype} ` : ""}${
+        shapeText(shape)
+      } by ${index.dtype} ${shapeText(index.shape)}: expected [R, C] floats and [n] integers`,
+    );
+  }
+  const [totalRows, columns] = shape as [number, number];
+  const count = index.size;
+  const y = empty(source.device, [count, columns], "f32", "gather");
+  const steps = Math.ceil(columns / 4);
+  const parts = isTensor
+    ? [{ range: source.range, firstRow: 0, rows: totalRows }]
+    : source.parts.map(({ buffer, firstRow, rows }) => ({ range: { buffer }, firstRow, rows }));
+  for (const { range, firstRow, rows } of parts) {
+    const { blocks, granules, scaleBase, bytes } = packedLayout(
+      rows,
+      columns,
+      isTensor ? "f32" : source.dtype,
+    );
+    source.device.dispatch(
+      gatherProgram(isTensor ? "tensor" : source.dtype),
+      {
+        w: isTensor ? range : { ...range, size: Math.max(16, bytes) },
+        index: index.range,
+        y: y.range,
+      },
+      { count, columns, steps, rows, firstRow, totalRows, blocks, granules, scaleBase },
+      [Math.ceil((count * steps) / 64)],
+      { bytes: 8 * count * columns },
+    );
+  }
+  return y;
+}
