@@ -7,20 +7,11 @@ import type { Device, Program } from "../device/mod.ts";
 import type { AttentionConstants } from "../kernels/attention.ts";
 import { attentionLanes } from "../kernels/attention_lanes.ts";
 import { relativeTables } from "../kernels/attention_relative.ts";
+import { broadcastLanes, type HeadsView, type LocatedHeads, locateHeads } from "./heads.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 
-/** Where the heads of one operand lie inside a tensor, so that a fused projection needs no copies. */
-export interface HeadsView {
-  /** f32. */
-  readonly tensor: Tensor;
-  /** First element of head 0 of token 0. Default 0. */
-  readonly offset?: number;
-  /**
-   * Elements from one token to the next; the heads of a token are adjacent. Default: the last axis of a tensor of two
-   * axes or more if it holds all heads, else heads times head size.
-   */
-  readonly stride?: number;
-}
+export { decodeAttention, type DecodeShape } from "./decode_attention.ts";
+export type { HeadsView } from "./heads.ts";
 
 /** Extents of an attention. */
 export interface AttentionShape {
@@ -59,40 +50,6 @@ export interface AttentionOptions {
   readonly relative?: RelativePositions;
 }
 
-/** A view with its defaults filled in. */
-interface Located {
-  readonly tensor: Tensor;
-  readonly offset: number;
-  readonly stride: number;
-}
-
-function locate(
-  name: string,
-  { tensor, offset = 0, stride }: HeadsView,
-  tokens: number,
-  width: number,
-): Located {
-  const last = tensor.shape.length > 1 ? tensor.shape.at(-1)! : 0;
-  stride ??= Math.max(last, width);
-  const needed = tokens === 0 ? 0 : offset + (tokens - 1) * stride + width;
-  if (
-    tensor.dtype !== "f32" || !(offset >= 0) || stride < width || needed > tensor.size
-  ) {
-    throw new RangeError(
-      `Cannot attend: ${name} is ${tensor.dtype} ${
-        shapeText(tensor.shape)
-      } read from element ${offset} with stride ${stride}, expected f32 with ${tokens} tokens of ${width} elements`,
-    );
-  }
-  return { tensor, offset, stride };
-}
-
-/** The size of all subgroups of a software adapter whose rows are best broadcast, or 0. */
-function broadcastLanes({ capabilities }: Device): number {
-  const { software, subgroups, subgroupSizes: [smallest, largest] } = capabilities;
-  return software && subgroups && smallest === largest && smallest >= 4 ? smallest : 0;
-}
-
 function chooseProgram(device: Device, constants: AttentionConstants): {
   program: Program;
   queriesPerGroup: number;
@@ -104,18 +61,18 @@ function chooseProgram(device: Device, constants: AttentionConstants): {
 
 /** q . row for every query and every row and column of the raster: [batch, heads, tokens, gridHeight + gridWidth]. */
 function relativeScores(
-  query: Located,
+  query: LocatedHeads,
+  device: Device,
   { height, width, grid: [gridHeight, gridWidth] }: RelativePositions,
   { batch, heads, headSize }: AttentionShape,
 ): Tensor {
-  const { device } = query.tensor;
   const tokens = gridHeight * gridWidth;
   const table = empty(device, [batch, heads, tokens, gridHeight + gridWidth], "f32", "relative");
   const lanes = broadcastLanes(device);
   device.dispatch(
     relativeTables(headSize, lanes || 32, lanes > 0),
     {
-      query: query.tensor.range,
+      query: query.range,
       height: height.range,
       width: width.range,
       output: table.range,
@@ -184,9 +141,9 @@ export function attention(
       }: expected keyHeads to divide heads and head sizes of 1 to 256`,
     );
   }
-  const query = locate("q", q, batch * queries, heads * headSize);
-  const key = locate("k", k, batch * keys, keyHeads * headSize);
-  const value = locate("v", v, batch * keys, keyHeads * valueSize);
+  const query = locateHeads("attend: q", q, batch * queries, heads * headSize);
+  const key = locateHeads("attend: k", k, batch * keys, keyHeads * headSize);
+  const value = locateHeads("attend: v", v, batch * keys, keyHeads * valueSize);
   const { scale = 1 / Math.sqrt(headSize), causal = false, keyLengths } = options;
   if (keyLengths !== undefined && (keyLengths.dtype !== "u32" || keyLengths.size !== batch)) {
     throw new RangeError(
@@ -197,10 +154,10 @@ export function attention(
   }
   const { relative } = options;
   if (relative !== undefined) checkRelative(relative, shape);
-  const { device } = query.tensor;
+  const { device } = q.tensor;
   const output = empty(device, [batch, queries, heads * valueSize], "f32", "attention");
   if (batch * queries === 0) return output;
-  const table = relative && relativeScores(query, relative, shape);
+  const table = relative && relativeScores(query, device, relative, shape);
   const constants = {
     headSize,
     valueSize,
@@ -212,11 +169,11 @@ export function attention(
   device.dispatch(
     program,
     {
-      query: query.tensor.range,
-      key: key.tensor.range,
-      value: value.tensor.range,
-      lengths: (keyLengths ?? query.tensor).range,
-      relative: (table ?? query.tensor).range,
+      query: query.range,
+      key: key.range,
+      value: value.range,
+      lengths: keyLengths?.range ?? query.range,
+      relative: table?.range ?? query.range,
       output: output.range,
     },
     {

@@ -1,0 +1,319 @@
+/**
+ * Attention of one query per head over a cache of keys and values, split along the keys so that a single token fills the
+ * device (flash decoding, Dao et al. 2023). Every split leaves its highest score m, its sum of weights l and its weighted
+ * sum of values; the merge adds them up:
+ *
+ *     o = sum_split exp(m_split - m) acc_split / sum_split exp(m_split - m) l_split,   m = max m_split
+ *
+ * The number of valid keys lives on the device: the dispatch covers the capacity, and splits behind the length end at once.
+ * Traffic: the valid rows of both caches once per query head (heads that share a key head meet in the cache), bound by
+ * memory; FLOPs 4 headSize per key and head. Partial results: [heads, splits, headSize + 2], acc, m, l, scores in powers
+ * of two. Two variants of the splits: `decodeLanes` for adapters that run on the CPU, `decodeGroup` for GPUs.
+ *
+ * @module
+ */
+import { type Program, program } from "../device/mod.ts";
+import { log2e, lowest, numbers } from "./attention.ts";
+
+const arrays = (type: "f32" | "vec4<f32>") =>
+  ({
+    query: { type, access: "read" },
+    key: { type, access: "read" },
+    value: { type, access: "read" },
+    length: { type: "u32", access: "read" },
+    partial: { type: "f32", access: "read_write" },
+  }) as const;
+
+/** The caches may be bound in pieces: `firstRow` is the first key of the piece, a multiple of the split. */
+const parameters = {
+  heads: "u32",
+  /** Query heads per key head. */
+  group: "u32",
+  /** Elements per row of the caches. */
+  stride: "u32",
+  capacity: "u32",
+  firstRow: "u32",
+  /** Splits of the whole capacity. */
+  splits: "u32",
+  scale: "f32",
+} as const;
+
+/** What both variants begin with: head h, the keys `start` to `end` of the split, its place in the partial results. */
+const prologue = (headSize: number, splitKeys: number) => `
+  let index = workgroupIndex(group, groups);
+  let h = index % params.heads;
+  let start = params.firstRow + index / params.heads * ${splitKeys}u;
+  let length = min(length[0], params.capacity);
+  if (start >= length) { return; }
+  let end = min(start + ${splitKeys}u, length);
+  let factor = params.scale * ${log2e};
+  let to = (h * params.splits + start / ${splitKeys}u) * ${headSize + 2}u;`;
+
+/**
+ * One subgroup per head and split: lanes hold consecutive elements of a row.
+ * Dispatch heads * splits of the bound piece workgroups.
+ *
+ * @param lanes The size of every subgroup.
+ */
+export function decodeLanes(headSize: number, splitKeys: number, lanes: number): Program {
+  const chunks = numbers(Math.ceil(headSize / lanes));
+  const unroll = numbers(4);
+  const column = (c: number) =>
+    (c + 1) * lanes <= headSize
+      ? `${c * lanes}u + lane`
+      : `min(${c * lanes}u + lane, ${headSize - 1}u)`;
+  return program(`attention decode lanes ${lanes} ${headSize} split ${splitKeys}`, () => ({
+    arrays: arrays("f32"),
+    parameters,
+    subgroups: true,
+    wgsl: /* wgsl */ `
+@compute @workgroup_size(${lanes})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(subgroup_invocation_id) lane: u32) {${prologue(headSize, splitKeys)}
+  let base = h / params.group * ${headSize}u;
+  ${
+      chunks.map((c) => `
+  let q_${c} = select(0.0, query[h * ${headSize}u + ${column(c)}] * factor, ${
+        c * lanes
+      }u + lane < ${headSize}u);
+  var o_${c} = 0.0;`).join("")
+    }
+  var highest = f32(${lowest});
+  var sum = 0.0;
+  for (var j = start; j < end; j += ${unroll.length}u) {
+    ${
+      unroll.map((u) => `
+    let row_${u} = (min(j + ${u}u, end - 1u) - params.firstRow) * params.stride + base;
+    let dot_${u} = subgroupAdd(${
+        chunks.map((c) => `q_${c} * key[row_${u} + ${column(c)}]`).join(" + ")
+      });
+    let s_${u} = select(f32(${lowest}), dot_${u}, j + ${u}u < end);`).join("")
+    }
+    let before = highest;
+    highest = max(before, ${
+      unroll.reduce((rest, u) => rest ? `max(s_${u}, ${rest})` : `s_${u}`, "")
+    });
+    let shrink = exp2(before - highest);
+    ${unroll.map((u) => `let p_${u} = exp2(s_${u} - highest);`).join("\n    ")}
+    sum = sum * shrink + ${unroll.map((u) => `p_${u}`).join(" + ")};
+    ${
+      chunks.map((c) =>
+        `o_${c} = o_${c} * shrink + ${
+          unroll.map((u) => `p_${u} * value[row_${u} + ${column(c)}]`).join(" + ")
+        };`
+      ).join("\n    ")
+    }
+  }
+  ${
+      chunks.map((c) =>
+        (c + 1) * lanes <= headSize
+          ? `partial[to + ${column(c)}] = o_${c};`
+          : `if (${c * lanes}u + lane < ${headSize}u) { partial[to + ${
+            c * lanes
+          }u + lane] = o_${c}; }`
+      ).join("\n  ")
+    }
+  if (lane == 0u) {
+    partial[to + ${headSize}u] = highest;
+    partial[to + ${headSize + 1}u] = sum;
+  }
+}`,
+    host: splitHost(headSize, splitKeys),
+  }));
+}
+
+/**
+ * One workgroup per head and split. Eight invocations share the dot product of a key, reading adjacent elements; then
+ * every invocation owns a column of the values for a share of the keys. Rows are read as vectors where the head size
+ * allows. Dispatch heads * splits of the bound piece workgroups.
+ */
+export function decodeGroup(headSize: number, splitKeys: number): Program {
+  const vector = headSize % 4 === 0;
+  const type = vector ? "vec4<f32>" : "f32";
+  const lanes = vector ? 4 : 1;
+  const columns = headSize / lanes;
+  const size = columns > 128 ? 256 : 128;
+  const passes = numbers(Math.ceil(splitKeys / (size / 8)));
+  const slices = numbers(Math.ceil(columns / 8));
+  const shares = Math.floor(size / columns);
+  const product = (a: string, b: string) => vector ? `dot(${a}, ${b})` : `${a} * ${b}`;
+  const inside = (i: number) =>
+    8 * (i + 1) <= columns ? `slice + ${8 * i}u` : `min(slice + ${8 * i}u, ${columns - 1}u)`;
+  return program(`attention decode group ${headSize} split ${splitKeys}`, () => ({
+    arrays: arrays(type),
+    parameters,
+    wgsl: /* wgsl */ `
+var<workgroup> dots: array<f32, ${splitKeys * 9}>;
+var<workgroup> weights: array<f32, ${splitKeys}>;
+var<workgroup> sums: array<${type}, ${size}>;
+
+@compute @workgroup_size(${size})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) t: u32) {${prologue(headSize, splitKeys)}
+  let count = end - start;
+  let stride = params.stride / ${lanes}u;
+  let base = (start - params.firstRow) * stride + h / params.group * ${columns}u;
+  let slice = t % 8u;
+  ${
+      slices.map((i) =>
+        8 * (i + 1) <= columns
+          ? `let q_${i} = query[h * ${columns}u + ${inside(i)}] * factor;`
+          : `let q_${i} = select(${type}(), query[h * ${columns}u + ${
+            inside(i)
+          }] * factor, slice + ${8 * i}u < ${columns}u);`
+      ).join("\n  ")
+    }
+  ${
+      passes.map((pass) =>
+        `{
+    let j = ${pass * size / 8}u + t / 8u;
+    let row = base + min(j, count - 1u) * stride;
+    if (j < ${splitKeys}u) {
+      dots[j * 9u + slice] = ${
+          slices.map((i) => product(`q_${i}`, `key[row + ${inside(i)}]`)).join(" + ")
+        };
+    }
+  }`
+      ).join("\n  ")
+    }
+  workgroupBarrier();
+  var score = f32(${lowest});
+  if (t < count) {
+    score = ${numbers(8).map((i) => `dots[t * 9u + ${i}u]`).join(" + ")};
+  }
+  if (t < ${splitKeys}u) { weights[t] = score; }
+  workgroupBarrier();
+  var highest = weights[0];
+  ${numbers(splitKeys).slice(1).map((j) => `highest = max(highest, weights[${j}]);`).join("\n  ")}
+  workgroupBarrier();
+  if (t < ${splitKeys}u) { weights[t] = exp2(score - highest); }
+  workgroupBarrier();
+  var sum = ${type}();
+  for (var j = t / ${columns}u; j < count && t < ${columns * shares}u; j += ${shares}u) {
+    sum += weights[j] * value[base + j * stride + t % ${columns}u];
+  }
+  sums[t] = sum;
+  workgroupBarrier();
+  if (t < ${columns}u) {
+    let total = ${numbers(shares).map((g) => `sums[t + ${g * columns}u]`).join(" + ")};
+    ${
+      vector
+        ? numbers(4).map((i) => `partial[to + t * 4u + ${i}u] = total[${i}];`).join("\n    ")
+        : "partial[to + t] = total;"
+    }
+  }
+  if (t == 0u) {
+    partial[to + ${headSize}u] = highest;
+    partial[to + ${headSize + 1}u] = ${numbers(splitKeys).map((j) => `weights[${j}]`).join(" + ")};
+  }
+}`,
+    host: splitHost(headSize, splitKeys),
+  }));
+}
+
+interface SplitArrays {
+  readonly query: Float32Array;
+  readonly key: Float32Array;
+  readonly value: Float32Array;
+  readonly length: Uint32Array;
+  readonly partial: Float32Array;
+}
+
+function splitHost(
+  headSize: number,
+  splitKeys: number,
+): (
+  arrays: SplitArrays,
+  parameters: Record<
+    "heads" | "group" | "stride" | "capacity" | "firstRow" | "splits" | "scale",
+    number
+  >,
+) => void {
+  return ({ query, key, value, length, partial }, parameters) => {
+    const { heads, group, stride, capacity, firstRow, splits } = parameters;
+    const factor = parameters.scale * log2e;
+    const valid = Math.min(length[0]!, capacity, firstRow + Math.floor(key.length / stride));
+    const sums = new Float64Array(headSize);
+    const scores = new Float64Array(splitKeys);
+    for (let start = firstRow; start < valid; start += splitKeys) {
+      const end = Math.min(start + splitKeys, valid);
+      for (let h = 0; h < heads; h++) {
+        const base = (start - firstRow) * stride + Math.floor(h / group) * headSize;
+        let highest = -Infinity;
+        for (let j = start, row = base; j < end; j++, row += stride) {
+          let score = 0;
+          for (let d = 0; d < headSize; d++) score += query[h * headSize + d]! * key[row + d]!;
+          scores[j - start] = score *= factor;
+          if (score > highest) highest = score;
+        }
+        let sum = 0;
+        sums.fill(0);
+        for (let j = start, row = base; j < end; j++, row += stride) {
+          const weight = 2 ** (scores[j - start]! - highest);
+          sum += weight;
+          for (let d = 0; d < headSize; d++) sums[d]! += weight * value[row + d]!;
+        }
+        const to = (h * splits + start / splitKeys) * (headSize + 2);
+        partial.set(sums, to);
+        partial[to + headSize] = highest;
+        partial[to + headSize + 1] = sum;
+      }
+    }
+  };
+}
+
+/** Adds the splits up. 64 invocations, one output element each: dispatch ceil(heads * headSize / 64). */
+export function decodeMerge(headSize: number, splitKeys: number): Program {
+  const width = headSize + 2;
+  return program(`attention merge ${headSize} split ${splitKeys}`, () => ({
+    arrays: {
+      partial: { type: "f32", access: "read" },
+      length: { type: "u32", access: "read" },
+      output: { type: "f32", access: "read_write" },
+    },
+    parameters: { heads: "u32", splits: "u32", capacity: "u32" },
+    wgsl: /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+  let i = workgroupIndex(group, groups) * 64u + lane;
+  let h = i / ${headSize}u;
+  if (h >= params.heads) { return; }
+  let valid = (min(length[0], params.capacity) + ${splitKeys - 1}u) / ${splitKeys}u;
+  let first = h * params.splits * ${width}u;
+  var highest = f32(${lowest});
+  for (var split = 0u; split < valid; split += 1u) {
+    highest = max(highest, partial[first + split * ${width}u + ${headSize}u]);
+  }
+  var sum = 0.0;
+  var total = 0.0;
+  for (var split = 0u; split < valid; split += 1u) {
+    let at = first + split * ${width}u;
+    let weight = exp2(partial[at + ${headSize}u] - highest);
+    sum += weight * partial[at + i % ${headSize}u];
+    total += weight * partial[at + ${headSize + 1}u];
+  }
+  output[i] = select(0.0, sum / total, total > 0.0);
+}`,
+    host({ partial, length, output }, { heads, splits, capacity }) {
+      const valid = Math.ceil(Math.min(length[0]!, capacity) / splitKeys);
+      output.fill(0, 0, heads * headSize);
+      for (let h = 0; h < heads; h++) {
+        const first = h * splits * width;
+        let highest = -Infinity, total = 0;
+        for (let split = 0; split < valid; split++) {
+          highest = Math.max(highest, partial[first + split * width + headSize]!);
+        }
+        for (let split = 0; split < valid; split++) {
+          const at = first + split * width;
+          const weight = 2 ** (partial[at + headSize]! - highest);
+          total += weight * partial[at + headSize + 1]!;
+          for (let d = 0; d < headSize; d++) {
+            output[h * headSize + d]! += weight * partial[at + d]!;
+          }
+        }
+        if (total > 0) { for (let d = 0; d < headSize; d++) output[h * headSize + d]! /= total; }
+      }
+    },
+  }));
+}
