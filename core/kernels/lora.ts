@@ -69,9 +69,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let last = params.columns - 1u;
   var sum = vec4<f32>(0.0);
   for (var j = 0u; j < params.rank; j++) {
-    let from = j * params.columns;
-    sum += b[(params.firstRow + row) * params.rank + j] * vec4<f32>(a[from + column], a[from + min(column + 1u, last)],
-      a[from + min(column + 2u, last)], a[from + min(column + 3u, last)]);
+    let start = j * params.columns;
+    sum += b[(params.firstRow + row) * params.rank + j] * vec4<f32>(a[start + column], a[start + min(column + 1u, last)],
+      a[start + min(column + 2u, last)], a[start + min(column + 3u, last)]);
   }
   // The padding behind a row stays zero.
   let inside = vec4<u32>(column) + vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(last);

@@ -181,7 +181,7 @@ ${entry}
         )
       }
   ${cells(rows, panels, (r, c) => `var a${r}_${c} = 0.0;`)}
-  for (var block = 0u; block < params.steps >> 3u; block++) {
+  for (var block = 0u; block < (params.steps >> 3u); block++) {
     ${broadcast ? unroll(rows, (r) => `let x${r} = leftRun(x${r}Base, 8u * block + lane);`) : ""}
     ${scaled ? cells(rows, panels, (r, c) => `var t${r}_${c} = 0.0;`) : ""}
     ${unroll(perBlock, granule)}

@@ -84,9 +84,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   workgroupBarrier();
   let row = t >> 3u;
   if (row < ${rows}u && m + row < limit && group.x * 8u + (t & 7u) < params.columns) {
-    let from = 256u * row + (t & 7u);
+    let start = 256u * row + (t & 7u);
     var sum = 0.0;
-    ${unroll(8, (i) => `sum += sums[from + ${8 * i}u];`)}
+    ${unroll(8, (i) => `sum += sums[start + ${8 * i}u];`)}
     store(group.z, m + row, n, sum);
   }
 }`,
