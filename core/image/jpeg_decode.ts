@@ -6,6 +6,7 @@
  */
 import decodeWasm, { init } from "@jsquash/jpeg/decode.js";
 import { decode as decodeScript } from "jpeg-js";
+import { InputError } from "../errors.ts";
 import type { Orientation } from "./exif.ts";
 import { badJpeg, type JpegHeader, readJpegHeader } from "./jpeg_header.ts";
 import { type Raster, raster } from "./raster.ts";
@@ -56,7 +57,11 @@ function decodePrint(bytes: Uint8Array, name: string): Uint8Array {
       maxMemoryUsageInMB: Infinity,
     }).data;
   } catch (error) {
-    throw badJpeg(name, error instanceof Error ? error.message : String(error), { cause: error });
+    throw new InputError(
+      "BAD_JPEG",
+      `Cannot decode "${name}": its CMYK pixels are damaged or coded in an unusual way; save it as an RGB JPEG or as PNG`,
+      { cause: error },
+    );
   }
 }
 

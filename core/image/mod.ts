@@ -12,3 +12,5 @@ export * from "./encode_png.ts";
 export * from "./resample_pillow.ts";
 export * from "./resample_torch.ts";
 export * from "./normalise.ts";
+export { type Colour } from "./canvas.ts";
+export * from "./overlay.ts";
