@@ -21,8 +21,6 @@ import {
   toRgb,
 } from "@medvlm/core/image";
 
-export { maskCrop } from "./postprocess.ts";
-
 /** Side of the pixel encoder's input (SAM-Med2D). */
 export const SAM_SIDE = 256;
 /** Side of the vision tower's input (CLIP ViT-L/14-336). */
@@ -192,14 +190,6 @@ export function resizeRegion(mask: Mask, side: number = CLIP_SIDE): Mask {
   return { width, height, data };
 }
 
-/** A region as the vision tower's grid sees it. */
-export interface RegionGrid {
-  /** Square of `side / patch` cells, row-major, 1 where the region covers the cell. */
-  readonly grid: Uint8Array<ArrayBuffer>;
-  /** The region at the size the picture has inside the vision tower's input. */
-  readonly resized: Mask;
-}
-
 /**
  * The cells of the vision tower's grid that a region covers: resize and pad as the picture, then take every
  * `patch`-th pixel from 0 on. Small regions may cover no cell.
@@ -207,13 +197,14 @@ export interface RegionGrid {
  * @param mask Binary mask at the size of the original picture.
  * @param side Side of the vision tower's input, a multiple of `patch`.
  * @param patch Side of a patch.
+ * @returns A square mask of `side / patch` cells a side, 1 where the region covers the cell.
  * @throws {InputError} code `IMAGE_TOO_NARROW` for pictures whose shorter side would vanish.
  */
 export function regionGrid(
   mask: Mask,
   side: number = CLIP_SIDE,
   patch: number = CLIP_PATCH,
-): RegionGrid {
+): Mask {
   const resized = resizeRegion(mask, side);
   const inside = raster(resized.width, resized.height, 1, resized.data) as Raster8;
   const padded = padCentred(inside, side, side, [0]).data;
@@ -224,5 +215,5 @@ export function regionGrid(
       grid[to] = padded[row * patch * side + column * patch];
     }
   }
-  return { grid, resized };
+  return { width: cells, height: cells, data: grid };
 }

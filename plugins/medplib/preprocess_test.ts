@@ -101,11 +101,13 @@ Deno.test("a mask file counts every value but 0", () => {
 Deno.test("the region grid takes every patch's first pixel of the padded region", () => {
   // A picture of half the height: the region's rows move down by a quarter of the side.
   const whole = regionMask({ kind: "box", box: [0, 0, 40, 20] }, 40, 20);
-  const { grid, resized } = regionGrid(whole, 28, 7);
+  const resized = resizeRegion(whole, 28);
   assertEquals([resized.width, resized.height], [28, 14]);
-  assertEquals([...grid], [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0]);
+  const grid = regionGrid(whole, 28, 7);
+  assertEquals([grid.width, grid.height], [4, 4]);
+  assertEquals([...grid.data], [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0]);
   const dot = regionMask({ kind: "box", box: [1, 1, 2, 2] }, 450, 450);
-  assertEquals(count(regionGrid(dot).grid), 0);
+  assertEquals(count(regionGrid(dot).data), 0);
 });
 
 Deno.test("resized regions stay binary and keep what covers at least half a pixel", () => {
