@@ -20,8 +20,8 @@ const arrays = (type: "f32" | "vec4<f32>") =>
     query: { type, access: "read" },
     key: { type, access: "read" },
     value: { type, access: "read" },
-    length: { type: "u32", access: "read" },
-    partial: { type: "f32", access: "read_write" },
+    valid: { type: "u32", access: "read" },
+    results: { type: "f32", access: "read_write" },
   }) as const;
 
 /** The caches may be bound in pieces: `firstRow` is the first key of the piece, a multiple of the split. */
@@ -43,7 +43,7 @@ const prologue = (headSize: number, splitKeys: number) => `
   let index = workgroupIndex(group, groups);
   let h = index % params.heads;
   let start = params.firstRow + index / params.heads * ${splitKeys}u;
-  let length = min(length[0], params.capacity);
+  let length = min(valid[0], params.capacity);
   if (start >= length) { return; }
   let end = min(start + ${splitKeys}u, length);
   let factor = params.scale * ${log2e};
@@ -107,15 +107,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   ${
       chunks.map((c) =>
         (c + 1) * lanes <= headSize
-          ? `partial[to + ${column(c)}] = o_${c};`
-          : `if (${c * lanes}u + lane < ${headSize}u) { partial[to + ${
+          ? `results[to + ${column(c)}] = o_${c};`
+          : `if (${c * lanes}u + lane < ${headSize}u) { results[to + ${
             c * lanes
           }u + lane] = o_${c}; }`
       ).join("\n  ")
     }
   if (lane == 0u) {
-    partial[to + ${headSize}u] = highest;
-    partial[to + ${headSize + 1}u] = sum;
+    results[to + ${headSize}u] = highest;
+    results[to + ${headSize + 1}u] = sum;
   }
 }`,
     host: splitHost(headSize, splitKeys),
@@ -198,13 +198,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let total = ${numbers(shares).map((g) => `sums[t + ${g * columns}u]`).join(" + ")};
     ${
       vector
-        ? numbers(4).map((i) => `partial[to + t * 4u + ${i}u] = total[${i}];`).join("\n    ")
-        : "partial[to + t] = total;"
+        ? numbers(4).map((i) => `results[to + t * 4u + ${i}u] = total[${i}];`).join("\n    ")
+        : "results[to + t] = total;"
     }
   }
   if (t == 0u) {
-    partial[to + ${headSize}u] = highest;
-    partial[to + ${headSize + 1}u] = ${numbers(splitKeys).map((j) => `weights[${j}]`).join(" + ")};
+    results[to + ${headSize}u] = highest;
+    results[to + ${headSize + 1}u] = ${numbers(splitKeys).map((j) => `weights[${j}]`).join(" + ")};
   }
 }`,
     host: splitHost(headSize, splitKeys),
@@ -215,8 +215,8 @@ interface SplitArrays {
   readonly query: Float32Array;
   readonly key: Float32Array;
   readonly value: Float32Array;
-  readonly length: Uint32Array;
-  readonly partial: Float32Array;
+  readonly valid: Uint32Array;
+  readonly results: Float32Array;
 }
 
 function splitHost(
@@ -229,14 +229,14 @@ function splitHost(
     number
   >,
 ) => void {
-  return ({ query, key, value, length, partial }, parameters) => {
+  return ({ query, key, value, valid, results }, parameters) => {
     const { heads, group, stride, capacity, firstRow, splits } = parameters;
     const factor = parameters.scale * log2e;
-    const valid = Math.min(length[0]!, capacity, firstRow + Math.floor(key.length / stride));
+    const length = Math.min(valid[0]!, capacity, firstRow + Math.floor(key.length / stride));
     const sums = new Float64Array(headSize);
     const scores = new Float64Array(splitKeys);
-    for (let start = firstRow; start < valid; start += splitKeys) {
-      const end = Math.min(start + splitKeys, valid);
+    for (let start = firstRow; start < length; start += splitKeys) {
+      const end = Math.min(start + splitKeys, length);
       for (let h = 0; h < heads; h++) {
         const base = (start - firstRow) * stride + Math.floor(h / group) * headSize;
         let highest = -Infinity;
@@ -254,9 +254,9 @@ function splitHost(
           for (let d = 0; d < headSize; d++) sums[d]! += weight * value[row + d]!;
         }
         const to = (h * splits + start / splitKeys) * (headSize + 2);
-        partial.set(sums, to);
-        partial[to + headSize] = highest;
-        partial[to + headSize + 1] = sum;
+        results.set(sums, to);
+        results[to + headSize] = highest;
+        results[to + headSize + 1] = sum;
       }
     }
   };
@@ -267,8 +267,8 @@ export function decodeMerge(headSize: number, splitKeys: number): Program {
   const width = headSize + 2;
   return program(`attention merge ${headSize} split ${splitKeys}`, () => ({
     arrays: {
-      partial: { type: "f32", access: "read" },
-      length: { type: "u32", access: "read" },
+      results: { type: "f32", access: "read" },
+      valid: { type: "u32", access: "read" },
       output: { type: "f32", access: "read_write" },
     },
     parameters: { heads: "u32", splits: "u32", capacity: "u32" },
@@ -279,37 +279,37 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let i = workgroupIndex(group, groups) * 64u + lane;
   let h = i / ${headSize}u;
   if (h >= params.heads) { return; }
-  let valid = (min(length[0], params.capacity) + ${splitKeys - 1}u) / ${splitKeys}u;
+  let splitCount = (min(valid[0], params.capacity) + ${splitKeys - 1}u) / ${splitKeys}u;
   let first = h * params.splits * ${width}u;
   var highest = f32(${lowest});
-  for (var split = 0u; split < valid; split += 1u) {
-    highest = max(highest, partial[first + split * ${width}u + ${headSize}u]);
+  for (var split = 0u; split < splitCount; split += 1u) {
+    highest = max(highest, results[first + split * ${width}u + ${headSize}u]);
   }
   var sum = 0.0;
   var total = 0.0;
-  for (var split = 0u; split < valid; split += 1u) {
+  for (var split = 0u; split < splitCount; split += 1u) {
     let at = first + split * ${width}u;
-    let weight = exp2(partial[at + ${headSize}u] - highest);
-    sum += weight * partial[at + i % ${headSize}u];
-    total += weight * partial[at + ${headSize + 1}u];
+    let weight = exp2(results[at + ${headSize}u] - highest);
+    sum += weight * results[at + i % ${headSize}u];
+    total += weight * results[at + ${headSize + 1}u];
   }
   output[i] = select(0.0, sum / total, total > 0.0);
 }`,
-    host({ partial, length, output }, { heads, splits, capacity }) {
-      const valid = Math.ceil(Math.min(length[0]!, capacity) / splitKeys);
+    host({ results, valid, output }, { heads, splits, capacity }) {
+      const splitCount = Math.ceil(Math.min(valid[0]!, capacity) / splitKeys);
       output.fill(0, 0, heads * headSize);
       for (let h = 0; h < heads; h++) {
         const first = h * splits * width;
         let highest = -Infinity, total = 0;
-        for (let split = 0; split < valid; split++) {
-          highest = Math.max(highest, partial[first + split * width + headSize]!);
+        for (let split = 0; split < splitCount; split++) {
+          highest = Math.max(highest, results[first + split * width + headSize]!);
         }
-        for (let split = 0; split < valid; split++) {
+        for (let split = 0; split < splitCount; split++) {
           const at = first + split * width;
-          const weight = 2 ** (partial[at + headSize]! - highest);
-          total += weight * partial[at + headSize + 1]!;
+          const weight = 2 ** (results[at + headSize]! - highest);
+          total += weight * results[at + headSize + 1]!;
           for (let d = 0; d < headSize; d++) {
-            output[h * headSize + d]! += weight * partial[at + d]!;
+            output[h * headSize + d]! += weight * results[at + d]!;
           }
         }
         if (total > 0) { for (let d = 0; d < headSize; d++) output[h * headSize + d]! /= total; }

@@ -101,8 +101,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let b = token / params.width / params.height;
   if (b >= params.batch) { return; }
   let window = (b * down + y / size) * across + x / size;
-  let from = (window * size + y % size) * size + x % size;
-  output[index] = input[from * params.columns + index % params.columns];
+  let source = (window * size + y % size) * size + x % size;
+  output[index] = input[source * params.columns + index % params.columns];
 }`,
     host({ input, output }: { input: Float32Array; output: Float32Array }, extents) {
       const columns = extents.columns * lanes;

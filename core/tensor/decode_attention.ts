@@ -64,7 +64,7 @@ export function decodeAttention(
   const splitKeys = lanes > 0 ? laneSplit : groupSplit;
   const splits = Math.ceil(capacity / splitKeys);
   const output = empty(device, [1, heads * headSize], "f32", "attention");
-  const partial = empty(device, [heads, Math.max(1, splits), headSize + 2], "f32", "splits");
+  const results = empty(device, [heads, Math.max(1, splits), headSize + 2], "f32", "splits");
   const values = rowSpans(cacheValues);
   rowSpans(cacheKeys).forEach(({ firstRow, rows, range }, index) =>
     device.dispatch(
@@ -73,8 +73,8 @@ export function decodeAttention(
         query: q.range,
         key: range,
         value: values[index]!.range,
-        length: length.range,
-        partial: partial.range,
+        valid: length.range,
+        results: results.range,
       },
       { heads, group: heads / keyHeads, stride, capacity, firstRow, splits, scale },
       [heads * Math.ceil(rows / splitKeys)],
@@ -83,11 +83,11 @@ export function decodeAttention(
   );
   device.dispatch(
     decodeMerge(headSize, splitKeys),
-    { partial: partial.range, length: length.range, output: output.range },
+    { results: results.range, valid: length.range, output: output.range },
     { heads, splits, capacity },
     [Math.ceil(output.size / 64)],
-    { flops: 4 * partial.size, bytes: 4 * (partial.size + output.size) },
+    { flops: 4 * results.size, bytes: 4 * (results.size + output.size) },
   );
-  partial.dispose();
+  results.dispose();
   return output;
 }
