@@ -18,7 +18,7 @@ import {
 import { TokenTrie } from "./token_trie.ts";
 
 /** The character SentencePiece writes for a space, U+2581. */
-export const SPACE_SYMBOL = "\u2581";
+export const spaceSymbol = "\u2581";
 
 /** Longest text accepted by one call, in UTF-16 units. */
 const MAX_TEXT = 2 ** 24;
@@ -103,32 +103,12 @@ export class SentencePiece {
    * @throws {InputError} code `TEXT_TOO_LONG` beyond 2^24 UTF-16 units.
    */
   encodePieces(text: string): string[] {
-    if (text.length > MAX_TEXT) {
-      throw new InputError(
-        "TEXT_TOO_LONG",
-        `Cannot tokenize a text of ${text.length} characters: at most ${MAX_TEXT} are allowed, shorten it`,
-      );
-    }
-    const normalized = this.#normalize(text.toWellFormed());
-    const out: string[] = [];
-    let afterUnknown = false;
-    for (const piece of this.#merge(normalized)) {
-      const unknown = this.pieceToId(piece) === this.unkId;
-      if (unknown && this.model.byteFallback) {
-        for (const byte of new TextEncoder().encode(piece)) out.push(byteToPiece(byte));
-      } else if (unknown && afterUnknown) {
-        out[out.length - 1] += piece;
-      } else {
-        out.push(piece);
-      }
-      afterUnknown = unknown;
-    }
-    return out;
+    return this.#encode(text).map((one) => one.piece);
   }
 
   /** Token ids of a text, in 0 … size - 1; see {@link encodePieces}. */
   encode(text: string): number[] {
-    return this.encodePieces(text).map((piece) => this.pieceToId(piece));
+    return this.#encode(text).map((one) => one.id);
   }
 
   /** Text of a sequence of ids. Control pieces give nothing, broken UTF-8 one U+FFFD per byte. */
@@ -144,6 +124,33 @@ export class SentencePiece {
     return this.model.pieces[this.pieceToId(piece)];
   }
 
+  #encode(text: string): { piece: string; id: number }[] {
+    if (text.length > MAX_TEXT) {
+      throw new InputError(
+        "TEXT_TOO_LONG",
+        `Cannot tokenize a text of ${text.length} characters: at most ${MAX_TEXT} are allowed, shorten it`,
+      );
+    }
+    const out: { piece: string; id: number }[] = [];
+    let afterUnknown = false;
+    for (const piece of this.#merge(this.#normalize(text.toWellFormed()))) {
+      const id = this.pieceToId(piece);
+      if (id !== this.unkId) {
+        out.push({ piece, id });
+      } else if (this.model.byteFallback) {
+        for (const byte of new TextEncoder().encode(piece)) {
+          out.push({ piece: byteToPiece(byte), id: this.pieceToId(byteToPiece(byte)) });
+        }
+      } else if (afterUnknown) {
+        out[out.length - 1].piece += piece;
+      } else {
+        out.push({ piece, id });
+      }
+      afterUnknown = id === this.unkId;
+    }
+    return out;
+  }
+
   #piece(id: number): Piece {
     const piece = this.model.pieces[id];
     if (piece === undefined) {
@@ -157,12 +164,12 @@ export class SentencePiece {
 
   #normalize(text: string): string {
     const { addDummyPrefix, removeExtraWhitespaces, escapeWhitespaces } = this.model;
-    const space = escapeWhitespaces ? SPACE_SYMBOL : " ";
+    const space = escapeWhitespaces ? spaceSymbol : " ";
     let out = text;
     if (removeExtraWhitespaces) out = out.replace(/^ +/, "").replace(/ {2,}/g, " ");
     if (out === "") return "";
     if (addDummyPrefix) out = ` ${out}`;
-    if (escapeWhitespaces) out = out.replaceAll(" ", SPACE_SYMBOL);
+    if (escapeWhitespaces) out = out.replaceAll(" ", spaceSymbol);
     if (removeExtraWhitespaces) { while (out.endsWith(space)) out = out.slice(0, -1); }
     return out;
   }
@@ -210,12 +217,12 @@ export class PieceDecoder {
     } else if (entry.type !== "control") {
       let surface = entry.text;
       if (this.#atStart && (model.addDummyPrefix || model.removeExtraWhitespaces)) {
-        if (surface.startsWith(SPACE_SYMBOL)) {
+        if (surface.startsWith(spaceSymbol)) {
           surface = surface.slice(1);
           this.#removedPrefix = !model.removeExtraWhitespaces;
         }
       }
-      out += this.#note(surface.replaceAll(SPACE_SYMBOL, " "));
+      out += this.#note(surface.replaceAll(spaceSymbol, " "));
     }
     return out;
   }
