@@ -4,6 +4,7 @@ import { attention, type AttentionOptions, type AttentionShape } from "../tensor
 import type { HeadsView } from "../tensor/heads.ts";
 import { tensor } from "../tensor/tensor.ts";
 import { assertCloseTo, deviceTest, normals } from "./kernel_testing.ts";
+import { variants } from "./variant_testing.ts";
 
 interface Case extends Required<Omit<AttentionShape, "keyHeads" | "valueSize">> {
   readonly keyHeads?: number;
@@ -165,8 +166,10 @@ const cases: readonly Case[] = [
   { batch: 1, heads: 2, queries: 196, keys: 196, headSize: 64, grid: [14, 14] },
 ];
 
-deviceTest("attention equals its float64 definition", async (device) => {
-  for (const shape of cases) await check(device, shape);
+deviceTest("attention equals its float64 definition in every variant", async (device) => {
+  for (const variant of variants(device)) {
+    for (const shape of cases) await check(variant.device, shape);
+  }
 });
 
 deviceTest("attention stays finite when scores are huge", async (device) => {

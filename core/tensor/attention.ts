@@ -6,6 +6,7 @@
 import type { Device, Program } from "../device/mod.ts";
 import type { AttentionConstants } from "../kernels/attention.ts";
 import { attentionLanes } from "../kernels/attention_lanes.ts";
+import { attentionTiles, chooseTile } from "../kernels/attention_tiles.ts";
 import { relativeTables } from "../kernels/attention_relative.ts";
 import { broadcastLanes, type HeadsView, type LocatedHeads, locateHeads } from "./heads.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
@@ -50,13 +51,19 @@ export interface AttentionOptions {
   readonly relative?: RelativePositions;
 }
 
-function chooseProgram(device: Device, constants: AttentionConstants): {
+/** The kernel for a device, and the queries that one of its workgroups takes. */
+function chooseProgram(device: Device, constants: AttentionConstants, vectors: boolean): {
   program: Program;
   queriesPerGroup: number;
 } {
+  const { capabilities } = device;
+  const tile = capabilities.software ? undefined : chooseTile(constants.valueSize, capabilities);
+  if (tile !== undefined) {
+    return { program: attentionTiles(constants, tile, vectors), queriesPerGroup: 8 * tile.rows };
+  }
   const lanes = broadcastLanes(device);
-  const tile = { lanes: lanes || 8, rows: 1, keys: 2, broadcast: lanes > 0 };
-  return { program: attentionLanes(constants, tile), queriesPerGroup: tile.lanes * tile.rows };
+  const work = { lanes: lanes || 8, rows: 1, keys: 2, broadcast: lanes > 0 };
+  return { program: attentionLanes(constants, work), queriesPerGroup: work.lanes * work.rows };
 }
 
 /** q . row for every query and every row and column of the raster: [batch, heads, tokens, gridHeight + gridWidth]. */
@@ -165,7 +172,12 @@ export function attention(
     padded: keyLengths !== undefined,
     relative: relative !== undefined,
   };
-  const { program, queriesPerGroup } = chooseProgram(device, constants);
+  const { program, queriesPerGroup } = chooseProgram(
+    device,
+    constants,
+    [query, key, value].every(({ offset, stride }) => offset % 4 === 0 && stride % 4 === 0) &&
+      headSize % 4 === 0 && valueSize % 4 === 0,
+  );
   device.dispatch(
     program,
     {
