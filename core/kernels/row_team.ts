@@ -20,6 +20,12 @@ export interface RowTeam {
 /** Rows per workgroup when every invocation has its own row. */
 const rowsAlone = 64;
 
+/**
+ * Most loads per invocation on software adapters. lavapipe ends every loop of an invocation, silently, once its loops
+ * together have run 65535 times; kernels here walk a row at most four times.
+ */
+const softwareLoads = 16000;
+
 /** Loads per invocation under which another lane does not pay. */
 const loadsPerLane = 4;
 
@@ -34,9 +40,10 @@ export function rowTeam(capabilities: Capabilities, loads: number, few = 8): Row
   if (loads <= few) return { lanes: 1, exchange: "alone" };
   const { software, subgroups, subgroupSizes: [smallest, largest] } = capabilities;
   if (software) {
-    return subgroups && smallest === largest && smallest > 1
-      ? { lanes: smallest, exchange: "subgroup" }
-      : { lanes: 1, exchange: "alone" };
+    const own = subgroups && smallest === largest && smallest > 1;
+    if (own && loads <= smallest * softwareLoads) return { lanes: smallest, exchange: "subgroup" };
+    if (!own && loads <= softwareLoads / 4) return { lanes: 1, exchange: "alone" };
+    return { lanes: Math.min(256, capabilities.workgroupSize), exchange: "memory" };
   }
   const wanted = 2 ** Math.ceil(Math.log2(loads / loadsPerLane));
   const lanes = Math.min(256, capabilities.workgroupSize, Math.max(32, wanted));
