@@ -36,11 +36,22 @@ export function runAlignment(capabilities: Kind, rows: number): 4 | 32 {
   return isLaneVector(capabilities, rows) ? 32 : 4;
 }
 
-/** Picks the kernel for `rows` (at most) times `columns` outputs in each of `batches`. */
+/**
+ * Multiply-adds from which a tall lane tile repays its compilation: CPU adapters take a second for 32 rows, a sixth of
+ * that for 8, which are half as fast.
+ */
+const tallTileWork = 2 ** 24;
+
+/** Picks the kernel for `rows` (at most) times `columns` sums of `inner` products in each of `batches`. */
 export function planProduct(
   capabilities: Kind,
   product: Product,
-  { rows, columns, batches }: { rows: number; columns: number; batches: number },
+  { rows, columns, inner, batches }: {
+    rows: number;
+    columns: number;
+    inner: number;
+    batches: number;
+  },
 ): PlannedProduct {
   const over = (program: Program, height: number, width: number): PlannedProduct => ({
     program,
@@ -50,12 +61,14 @@ export function planProduct(
     const panels = columns > 16 ? 4 : columns > 8 ? 2 : 1;
     const broadcast = capabilities.subgroups && capabilities.subgroupSizes[0] >= 8;
     if (isLaneVector(capabilities, rows)) {
-      const tile = { rows: rows === 3 ? 4 : rows, panels: Math.min(panels, 2), broadcast };
-      return over(laneVectorProgram(product, tile), tile.rows, 8 * tile.panels);
+      const height = rows === 3 ? 4 : rows;
+      const tile = { rows: height, panels: height === 4 ? Math.min(panels, 2) : panels, broadcast };
+      return over(laneVectorProgram(product, tile), height, 8 * tile.panels);
     }
-    const tallest = broadcast ? 32 : 16;
-    const tile = { rows: Math.min(tallest, 8 * Math.ceil(rows / 8)), panels, broadcast };
-    return over(laneTileProgram(product, tile), tile.rows, 8 * panels);
+    const tall = batches * rows * columns * inner >= tallTileWork;
+    const height = !tall || rows <= 8 ? 8 : rows <= 16 || !broadcast ? 16 : 32;
+    const tile = { rows: height, panels, broadcast };
+    return over(laneTileProgram(product, tile), height, 8 * panels);
   }
   // A vector kernel would read a column-major operand in pieces of 32 bytes.
   if (rows <= 16 && product.right !== "columns") {

@@ -66,16 +66,15 @@ function ending(product: Product, { rows, panels, broadcast }: LaneTile): string
       } }`)
   }
   }`;
-  const stores = unroll(rows, (r) =>
-    `if (m + ${r}u < limit) {
-    ${
-      unroll(
-        panels,
-        (c) =>
-          `if ((group.x * ${panels}u + ${c}u) * 8u + lane < params.columns) { store(group.z, m + ${r}u, n${c}, a${r}_${c}); }`,
-      )
-    }
-  }`);
+  // One copy of the epilogue in a loop instead of one per sum: compilers of CPU adapters take seconds for the latter.
+  const stores = `
+  var sums: array<f32, ${rows * panels}>;
+  ${cells(rows, panels, (r, c) => `sums[${panels * r + c}] = a${r}_${c};`)}
+  for (var i = 0u; i < ${rows * panels}u; i++) {
+    let r = m + i / ${panels}u;
+    let n = (group.x * ${panels}u + i % ${panels}u) * 8u + lane;
+    if (r < limit && n < params.columns) { store(group.z, r, n, sums[i]); }
+  }`;
   return (product.lora ? update : "") + stores;
 }
 

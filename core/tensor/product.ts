@@ -158,7 +158,7 @@ function queue(
     lora: update !== undefined,
     index: index !== undefined,
     counts: counts !== undefined,
-  }, { rows, columns, batches });
+  }, { rows, columns, inner, batches });
   device.dispatch(
     program,
     {
