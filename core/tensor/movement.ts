@@ -1,280 +1,405 @@
 /**
- * Operations that rearrange tensors on the device.
+ * Operations that move values without changing them, on the device throughout. They take f32, i32 and u32 alike.
  *
  * @module
  */
 import type { Device } from "../device/mod.ts";
 import {
-  copyRank,
+  copyProgram,
   fillProgram,
-  meanProgram,
-  scatterRowsProgram,
-  stridedCopyProgram,
+  permutationRank,
+  permuteProgram,
+  scatterProgram,
+  transposeGroups,
+  transposeProgram,
+  type Width,
 } from "../kernels/movement.ts";
 import { type DType, elementCount, empty, shapeText, type Tensor } from "./tensor.ts";
 
-/** Strides of a contiguous shape, in elements. */
-function strides(shape: readonly number[]): number[] {
-  const result = new Array<number>(shape.length);
-  for (let axis = shape.length - 1, stride = 1; axis >= 0; axis--) {
-    result[axis] = stride;
-    stride *= shape[axis]!;
-  }
-  return result;
+export { reduceMean, sumRows } from "./reduction.ts";
+
+/** Invocations per workgroup of the kernels here. */
+const groupSize = 64;
+
+function groupsFor(count: number): readonly [number] {
+  return [Math.ceil(count / groupSize)];
 }
 
-interface Place {
-  readonly tensor: Tensor;
-  readonly offset?: number;
-  readonly strides: readonly number[];
+/** Four words per load where every number allows it. */
+function widthOf(...numbers: number[]): Width {
+  return numbers.every((number) => number % 4 === 0) ? 4 : 1;
 }
 
-/** Copies a block of `extents` elements between two places. */
-function copyBlock(extents: readonly number[], source: Place, target: Place): void {
-  const count = elementCount(extents);
-  if (count === 0) return;
-  if (extents.length > copyRank) {
-    throw new RangeError(`Cannot move ${extents.length} axes: at most ${copyRank}`);
-  }
-  const parameters: Record<string, number> = {
-    count,
-    sourceOffset: source.offset ?? 0,
-    targetOffset: target.offset ?? 0,
-  };
-  const lead = copyRank - extents.length;
-  for (let axis = 0; axis < copyRank; axis++) {
-    parameters[`extent${axis}`] = axis < lead ? 1 : extents[axis - lead]!;
-    parameters[`from${axis}`] = axis < lead ? 0 : source.strides[axis - lead]!;
-    parameters[`to${axis}`] = axis < lead ? 0 : target.strides[axis - lead]!;
-  }
-  source.tensor.device.dispatch(
-    stridedCopyProgram(),
-    { source: source.tensor.range, result: target.tensor.range },
-    parameters,
-    [Math.ceil(count / 64)],
-    { bytes: 8 * count },
+/** Blocks of `inner` words, `outer` times, from and to every so many words. */
+interface StridedCopy {
+  readonly outer: number;
+  readonly inner: number;
+  readonly sourceOffset: number;
+  readonly sourceStride: number;
+  readonly targetOffset: number;
+  readonly targetStride: number;
+}
+
+function copyStrided(source: Tensor, target: Tensor, copy: StridedCopy): void {
+  const size = copy.outer * copy.inner;
+  if (size === 0) return;
+  const { inner, sourceOffset, sourceStride, targetOffset, targetStride } = copy;
+  const width = widthOf(inner, sourceOffset, sourceStride, targetOffset, targetStride);
+  source.device.dispatch(
+    copyProgram(width),
+    { input: source.range, output: target.range },
+    {
+      count: size / width,
+      inner: inner / width,
+      sourceOffset: sourceOffset / width,
+      sourceStride: sourceStride / width,
+      targetOffset: targetOffset / width,
+      targetStride: targetStride / width,
+    },
+    groupsFor(size / width),
+    { bytes: 8 * size },
   );
 }
 
-function axisOf(shape: readonly number[], axis: number, action: string): number {
-  const found = axis < 0 ? axis + shape.length : axis;
-  if (!Number.isInteger(found) || found < 0 || found >= shape.length) {
-    throw new RangeError(`Cannot ${action} ${shapeText(shape)} along axis ${axis}`);
-  }
-  return found;
+/** An axis counted from the front, or undefined when the shape has no such axis. */
+function axisOf(shape: readonly number[], axis: number): number | undefined {
+  const at = axis < 0 ? axis + shape.length : axis;
+  return Number.isInteger(at) && at >= 0 && at < shape.length ? at : undefined;
 }
 
 /**
- * Axes in another order: result axis i is axis `order[i]` of x. At most six axes.
+ * Reorders axes: axis i of the result is axis `order[i]` of `x`.
  *
- * @throws {RangeError} when `order` is no permutation.
+ * @param order Every axis of `x` once.
+ * @throws {RangeError} when `order` is no permutation, or more than six groups of axes move apart.
  */
 export function permute(x: Tensor, order: readonly number[]): Tensor {
-  if (order.length !== x.shape.length || x.shape.some((_, axis) => !order.includes(axis))) {
+  const { device, shape } = x;
+  if (
+    order.length !== shape.length ||
+    shape.some((_, axis) => !order.includes(axis))
+  ) {
     throw new RangeError(
-      `Cannot permute ${shapeText(x.shape)} by ${shapeText(order)}: expected every axis once`,
+      `Cannot permute ${shapeText(shape)} by ${shapeText(order)}: expected every axis once`,
     );
   }
-  const shape = order.map((axis) => x.shape[axis]!);
-  const from = strides(x.shape);
-  const y = empty(x.device, shape, x.dtype, "permute");
-  copyBlock(shape, { tensor: x, strides: order.map((axis) => from[axis]!) }, {
-    tensor: y,
-    strides: strides(shape),
+  const y = empty(device, order.map((axis) => shape[axis]!), x.dtype, "permuted");
+  if (x.size === 0) return y;
+  const axes = simplify(shape, order);
+  if (axes.length > permutationRank) {
+    throw new RangeError(
+      `Cannot permute ${shapeText(shape)} by ${
+        shapeText(order)
+      }: ${axes.length} groups of axes move apart, at most ${permutationRank} can`,
+    );
+  }
+  if (axes.length <= 1) {
+    copyStrided(x, y, {
+      outer: 1,
+      inner: x.size,
+      sourceOffset: 0,
+      sourceStride: 0,
+      targetOffset: 0,
+      targetStride: 0,
+    });
+    return y;
+  }
+  const ranges = { input: x.range, output: y.range }, cost = { bytes: 8 * x.size };
+  const swap = asTransposition(axes);
+  const { software } = device.capabilities;
+  if (swap !== undefined && (!software || widthOf(swap.rows, swap.columns) === 4)) {
+    const variant = software ? "block" : "tile";
+    const groups = transposeGroups(variant, swap.batch, swap.rows, swap.columns);
+    device.dispatch(transposeProgram(variant), ranges, { ...swap }, [groups], cost);
+    return y;
+  }
+  // Vectors can move whole when the innermost axis stays innermost.
+  const width = axes.at(-1)!.stride === 1 ? widthOf(axes.at(-1)!.extent) : 1;
+  const parameters: Record<string, number> = { count: x.size / width };
+  axes.forEach(({ extent, stride }, i) => {
+    const innermost = i === axes.length - 1;
+    parameters[`extent${i}`] = innermost ? extent / width : extent;
+    parameters[`stride${i}`] = innermost && width === 4 ? 1 : stride / width;
   });
+  device.dispatch(
+    permuteProgram(axes.length, width),
+    ranges,
+    parameters,
+    groupsFor(x.size / width),
+    cost,
+  );
   return y;
 }
 
+/** An axis of a result: how long it is and how far apart its values lie in the source. */
+interface StridedAxis {
+  readonly extent: number;
+  readonly stride: number;
+}
+
+/** The axes of the result without those of length 1, neighbours that stay neighbours merged. */
+function simplify(shape: readonly number[], order: readonly number[]): StridedAxis[] {
+  const axes: StridedAxis[] = [];
+  for (const axis of order) {
+    const extent = shape[axis]!, stride = elementCount(shape.slice(axis + 1));
+    const last = axes.at(-1);
+    if (extent === 1) continue;
+    if (last !== undefined && last.stride === extent * stride) {
+      axes[axes.length - 1] = { extent: last.extent * extent, stride };
+    } else {
+      axes.push({ extent, stride });
+    }
+  }
+  return axes;
+}
+
+/** The permutation as an exchange of the last two axes, if it is one. */
+function asTransposition(
+  axes: readonly StridedAxis[],
+): { batch: number; rows: number; columns: number } | undefined {
+  const [b, c, r] = axes.length === 2 ? [{ extent: 1, stride: 0 }, ...axes] : axes;
+  if (axes.length > 3 || c!.stride !== 1 || r!.stride !== c!.extent) return undefined;
+  if (b!.extent > 1 && b!.stride !== c!.extent * r!.extent) return undefined;
+  return { batch: b!.extent, rows: r!.extent, columns: c!.extent };
+}
+
 /**
- * Tensors one after the other along an axis.
+ * Puts tensors one after the other along an axis.
  *
- * @throws {RangeError} when the other axes or the dtypes differ, or there are no tensors.
+ * @param parts At least one; equal dtypes, and equal shapes but for the axis.
+ * @param axis Negative ones count from the end.
+ * @throws {RangeError} when the parts do not fit.
  */
 export function concat(parts: readonly Tensor[], axis: number): Tensor {
   const first = parts[0];
-  if (first === undefined) throw new RangeError("Cannot concatenate nothing");
-  const along = axisOf(first.shape, axis, "concatenate");
-  for (const { shape, dtype } of parts) {
-    const fits = shape.length === first.shape.length && dtype === first.dtype &&
-      shape.every((extent, i) => i === along || extent === first.shape[i]);
-    if (!fits) {
-      throw new RangeError(
-        `Cannot concatenate ${shapeText(first.shape)} and ${shapeText(shape)} along axis ${along}`,
-      );
-    }
+  const at = first === undefined ? undefined : axisOf(first.shape, axis);
+  const fits = first !== undefined && at !== undefined &&
+    parts.every(({ shape, dtype }) =>
+      dtype === first.dtype && shape.length === first.shape.length &&
+      shape.every((extent, i) => i === at || extent === first.shape[i])
+    );
+  if (!fits) {
+    throw new RangeError(
+      `Cannot concat ${
+        parts.map(({ dtype, shape }) => `${dtype} ${shapeText(shape)}`).join(", ") || "nothing"
+      } along axis ${axis}: expected equal dtypes and shapes but for that axis`,
+    );
   }
-  const shape = first.shape.with(along, parts.reduce((sum, part) => sum + part.shape[along]!, 0));
-  const y = empty(first.device, shape, first.dtype, "concat");
-  const to = strides(shape);
-  let start = 0;
+  const length = parts.reduce((sum, { shape }) => sum + shape[at]!, 0);
+  const y = empty(first.device, first.shape.with(at, length), first.dtype, "concatenated");
+  const outer = elementCount(first.shape.slice(0, at));
+  const inner = elementCount(first.shape.slice(at + 1));
+  let offset = 0;
   for (const part of parts) {
-    copyBlock(part.shape, { tensor: part, strides: strides(part.shape) }, {
-      tensor: y,
-      offset: start * to[along]!,
-      strides: to,
+    const block = part.shape[at]! * inner;
+    copyStrided(part, y, {
+      outer,
+      inner: block,
+      sourceOffset: 0,
+      sourceStride: block,
+      targetOffset: offset,
+      targetStride: length * inner,
     });
-    start += part.shape[along]!;
+    offset += block;
   }
   return y;
 }
 
 /**
- * `length` indices of an axis from `start` on.
+ * A range of an axis, copied.
  *
+ * @param axis Negative ones count from the end.
+ * @param start First index.
+ * @param length Number of indices; may be 0.
  * @throws {RangeError} when the range leaves the axis.
  */
 export function slice(x: Tensor, axis: number, start: number, length: number): Tensor {
-  const along = axisOf(x.shape, axis, "slice");
-  if (start < 0 || length < 0 || start + length > x.shape[along]!) {
+  const at = axisOf(x.shape, axis);
+  if (
+    at === undefined || !Number.isInteger(start) || !Number.isInteger(length) || start < 0 ||
+    length < 0 || start + length > x.shape[at]!
+  ) {
     throw new RangeError(
-      `Cannot slice ${start} to ${start + length} of axis ${along} of ${shapeText(x.shape)}`,
+      `Cannot slice ${
+        shapeText(x.shape)
+      } along axis ${axis} from ${start} over ${length}: out of range`,
     );
   }
-  const shape = x.shape.with(along, length);
-  const from = strides(x.shape);
-  const y = empty(x.device, shape, x.dtype, "slice");
-  copyBlock(shape, { tensor: x, offset: start * from[along]!, strides: from }, {
-    tensor: y,
-    strides: strides(shape),
+  const y = empty(x.device, x.shape.with(at, length), x.dtype, "slice");
+  const inner = elementCount(x.shape.slice(at + 1));
+  copyStrided(x, y, {
+    outer: elementCount(x.shape.slice(0, at)),
+    inner: length * inner,
+    sourceOffset: start * inner,
+    sourceStride: x.shape[at]! * inner,
+    targetOffset: 0,
+    targetStride: length * inner,
   });
   return y;
 }
 
-/** A range of rows of a tensor [n, C]; all of them when nothing else is said. */
+/** Rows of a matrix: all of them, or `length` from `start` on. */
 export interface RowPiece {
+  /** [n, C]. */
   readonly tensor: Tensor;
+  /** Default 0. */
   readonly start?: number;
+  /** Default: to the end. */
   readonly length?: number;
 }
 
 /**
- * Rows of several tensors one after the other, [sum of lengths, C].
+ * Puts row ranges of several matrices one below the other, such as image tokens between text embeddings.
  *
- * @throws {RangeError} when the widths differ or a range leaves its tensor.
+ * @param pieces At least one; equal dtypes and row lengths.
+ * @returns [sum of the lengths, C].
+ * @throws {RangeError} when the pieces do not fit or a range leaves its matrix.
  */
 export function spliceRows(pieces: readonly RowPiece[]): Tensor {
   const first = pieces[0]?.tensor;
-  if (first === undefined) throw new RangeError("Cannot splice nothing");
-  const columns = first.shape.at(-1)!;
-  const ranges = pieces.map(({ tensor, start = 0, length }) => {
-    const rows = tensor.size / Math.max(1, columns);
-    const count = length ?? rows - start;
-    if (tensor.shape.at(-1) !== columns || start < 0 || count < 0 || start + count > rows) {
+  const columns = first?.shape[1];
+  const ranges = pieces.map(({ tensor, start = 0, length = (tensor.shape[0] ?? 0) - start }) => {
+    const { shape, dtype } = tensor;
+    if (
+      shape.length !== 2 || shape[1] !== columns || dtype !== first!.dtype ||
+      !Number.isInteger(start) || !Number.isInteger(length) || start < 0 || length < 0 ||
+      start + length > shape[0]!
+    ) {
       throw new RangeError(
-        `Cannot splice rows ${start} to ${start + count} of ${
-          shapeText(tensor.shape)
-        } with ${columns} columns`,
+        `Cannot splice rows ${start} to ${start + length} of ${dtype} ${
+          shapeText(shape)
+        }: expected a range of ${first!.dtype} [n, ${columns}]`,
       );
     }
-    return { tensor, start, count };
+    return { tensor, start, length };
   });
-  const y = empty(
-    first.device,
-    [ranges.reduce((sum, { count }) => sum + count, 0), columns],
-    first.dtype,
-    "splice",
-  );
-  let at = 0;
-  for (const { tensor, start, count } of ranges) {
-    const row = [columns, 1];
-    copyBlock([count, columns], { tensor, offset: start * columns, strides: row }, {
-      tensor: y,
-      offset: at * columns,
-      strides: row,
+  if (first === undefined) throw new RangeError("Cannot splice no rows: expected a piece");
+  const rows = ranges.reduce((sum, { length }) => sum + length, 0);
+  const y = empty(first.device, [rows, columns!], first.dtype, "spliced rows");
+  let row = 0;
+  for (const { tensor, start, length } of ranges) {
+    copyStrided(tensor, y, {
+      outer: 1,
+      inner: length * columns!,
+      sourceOffset: start * columns!,
+      sourceStride: 0,
+      targetOffset: row * columns!,
+      targetStride: 0,
     });
-    at += count;
+    row += length;
   }
   return y;
 }
 
-/** A row [C] repeated, [count, C]. */
-export function broadcastRows(row: Tensor, count: number): Tensor {
-  const columns = row.size;
-  const y = empty(row.device, [count, columns], row.dtype, "broadcast");
-  copyBlock([count, columns], { tensor: row, strides: [0, 1] }, {
-    tensor: y,
-    strides: [columns, 1],
-  });
-  return y;
+function fillWords(target: Tensor, offset: number, count: number, value: number): void {
+  const word = new DataView(new ArrayBuffer(4));
+  if (target.dtype === "f32") word.setFloat32(0, value);
+  else if (target.dtype === "i32") word.setInt32(0, value);
+  else word.setUint32(0, value);
+  target.device.dispatch(
+    fillProgram(),
+    { output: target.range },
+    { count, offset, bits: word.getUint32(0) },
+    groupsFor(count),
+    { bytes: 4 * count },
+  );
 }
 
-/** A tensor of one value. */
+/** A tensor with the same value everywhere. */
 export function fill(
   device: Device,
   shape: readonly number[],
   value: number,
   dtype: DType = "f32",
 ): Tensor {
-  const y = empty(device, shape, dtype, "fill");
-  const view = new DataView(new ArrayBuffer(4));
-  if (dtype === "f32") view.setFloat32(0, value);
-  else view.setInt32(0, value);
-  device.dispatch(fillProgram(), { result: y.range }, { count: y.size, bits: view.getUint32(0) }, [
-    Math.ceil(y.size / 64),
-  ]);
-  return y;
-}
-
-/** Rows [n, C] below which zero rows are added until there are `rows`. @throws {RangeError} when there are more already. */
-export function padRows(x: Tensor, rows: number): Tensor {
-  const [count, columns] = x.shape as [number, number];
-  if (x.shape.length !== 2 || count > rows) {
-    throw new RangeError(`Cannot pad ${shapeText(x.shape)} to ${rows} rows`);
-  }
-  const y = fill(x.device, [rows, columns], 0, x.dtype);
-  const row = [columns, 1];
-  copyBlock([count, columns], { tensor: x, strides: row }, { tensor: y, strides: row });
+  const y = empty(device, shape, dtype, "filled");
+  fillWords(y, 0, y.size, value);
   return y;
 }
 
 /**
- * Writes rows into a tensor in place: target[index[r]] = rows[r]. Indices beyond the target are left out; equal indices are
- * an error of the caller.
+ * Appends rows of one value.
  *
- * @param target [n, C].
- * @param rows [r, C].
- * @param index u32 or i32 [r].
+ * @param x [n, ...].
+ * @param rows Rows of the result, at least n.
+ * @param value What the new rows hold. Default 0.
+ * @returns [rows, ...].
+ * @throws {RangeError} when `x` has more rows.
  */
-export function scatterRows(target: Tensor, rows: Tensor, index: Tensor): void {
-  const columns = target.shape.at(-1)!;
-  if (rows.shape.at(-1) !== columns || index.size * columns !== rows.size) {
+export function padRows(x: Tensor, rows: number, value = 0): Tensor {
+  const have = x.shape[0];
+  if (have === undefined || !Number.isInteger(rows) || rows < have) {
     throw new RangeError(
-      `Cannot scatter ${shapeText(rows.shape)} by ${shapeText(index.shape)} into ${
-        shapeText(target.shape)
-      }`,
+      `Cannot pad ${shapeText(x.shape)} to ${rows} rows: expected at most ${rows} rows`,
     );
   }
-  target.device.dispatch(
-    scatterRowsProgram(),
-    { rows: rows.range, index: index.range, result: target.range },
-    { count: rows.size, columns, limit: target.size / columns },
-    [Math.ceil(rows.size / 64)],
-    { bytes: 8 * rows.size },
-  );
-}
-
-function reduce(x: Tensor, axis: number, scaled: boolean): Tensor {
-  const along = axisOf(x.shape, axis, "reduce");
-  const length = x.shape[along]!;
-  const outer = elementCount(x.shape.slice(0, along)),
-    inner = elementCount(x.shape.slice(along + 1));
-  const y = empty(x.device, x.shape.toSpliced(along, 1), "f32", "reduce");
-  x.device.dispatch(
-    meanProgram(),
-    { x: x.range, y: y.range },
-    { outer, length, inner, scale: scaled ? 1 / Math.max(1, length) : 1 },
-    [Math.ceil(outer * inner / 64)],
-    { flops: x.size, bytes: 4 * (x.size + outer * inner) },
-  );
+  const y = empty(x.device, x.shape.with(0, rows), x.dtype, "padded rows");
+  copyStrided(x, y, {
+    outer: 1,
+    inner: x.size,
+    sourceOffset: 0,
+    sourceStride: 0,
+    targetOffset: 0,
+    targetStride: 0,
+  });
+  fillWords(y, x.size, y.size - x.size, value);
   return y;
 }
 
-/** Mean over an axis, which disappears; f32. */
-export function reduceMean(x: Tensor, axis: number): Tensor {
-  return reduce(x, axis, true);
+/**
+ * Repeats a row.
+ *
+ * @param row [C].
+ * @param n Number of rows.
+ * @returns [n, C].
+ * @throws {RangeError} for other shapes.
+ */
+export function broadcastRows(row: Tensor, n: number): Tensor {
+  const columns = row.shape[0];
+  if (columns === undefined || row.shape.length !== 1) {
+    throw new RangeError(`Cannot broadcastRows ${shapeText(row.shape)}: expected [C]`);
+  }
+  const y = empty(row.device, [n, columns], row.dtype, "repeated row");
+  copyStrided(row, y, {
+    outer: n,
+    inner: columns,
+    sourceOffset: 0,
+    sourceStride: 0,
+    targetOffset: 0,
+    targetStride: columns,
+  });
+  return y;
 }
 
-/** Sum over an axis, which disappears; f32. */
-export function reduceSum(x: Tensor, axis: number): Tensor {
-  return reduce(x, axis, false);
+/**
+ * Writes rows into a matrix in place: row `index[r]` of `target` becomes row r of `rows`.
+ *
+ * Rows whose index is not a row of `target` are dropped (negative ones too); with repeated indices any of the rows may win.
+ *
+ * @param target [m, C], changed.
+ * @param rows [n, C] of the same dtype, not sharing memory with `target`.
+ * @param index u32 or i32 [n].
+ * @throws {RangeError} when the shapes do not fit.
+ */
+export function scatterRows(target: Tensor, rows: Tensor, index: Tensor): void {
+  const columns = target.shape[1];
+  if (
+    target.shape.length !== 2 || rows.shape.length !== 2 || rows.shape[1] !== columns ||
+    rows.dtype !== target.dtype || index.dtype === "f32" || index.size !== rows.shape[0]
+  ) {
+    throw new RangeError(
+      `Cannot scatter ${rows.dtype} rows ${shapeText(rows.shape)} by ${index.dtype} ${
+        shapeText(index.shape)
+      } into ${target.dtype} ${shapeText(target.shape)}: expected [n, C] by [n] into [m, C]`,
+    );
+  }
+  if (rows.size === 0) return;
+  const width = widthOf(columns!);
+  target.device.dispatch(
+    scatterProgram(width),
+    { input: rows.range, index: index.range, output: target.range },
+    { count: rows.size / width, columns: columns! / width, limit: target.shape[0]! },
+    groupsFor(rows.size / width),
+    { bytes: 8 * rows.size + 4 * index.size },
+  );
 }

@@ -1,0 +1,96 @@
+/**
+ * The mixture-of-experts feed-forward layer: a linear router, SwiGLU experts that compute only their own tokens, and the
+ * weighted sum of their outputs.
+ *
+ * @module
+ */
+import { binary } from "../tensor/elementwise.ts";
+import { linear } from "../tensor/linear.ts";
+import { combineExperts, moeCapacity, routeTokens, type Routing } from "../tensor/moe.ts";
+import { empty, type Tensor } from "../tensor/tensor.ts";
+import type { Weight } from "../tensor/weight.ts";
+
+/** The weights of the layer. */
+export interface MoeLayer {
+  /** Router [E, H], f32. */
+  readonly router: Weight;
+  /** SwiGLU experts: gate and up [F, H], down [H, F]. */
+  readonly experts: readonly {
+    readonly gate: Weight;
+    readonly up: Weight;
+    readonly down: Weight;
+  }[];
+}
+
+/** How tokens are routed. */
+export interface MoeOptions {
+  /** Experts per token. */
+  readonly k: 1 | 2;
+  /** Slots per expert over the even share. */
+  readonly capacityFactor: number;
+  readonly minCapacity: number;
+  /** Random token selection of over-full experts, f32 [T, E] in (0, 1). */
+  readonly uniform?: Tensor;
+  /** Noise on the second choice, f32 [T, E]. */
+  readonly gumbel?: Tensor;
+  /** Added to the result, f32 [T, H]. */
+  readonly residual?: Tensor;
+}
+
+/** Result of {@linkcode moeFeedForward}. */
+export interface MoeResult {
+  /** f32 [T, H]. */
+  readonly y: Tensor;
+  readonly routing: Routing;
+  /** Router logits, f32 [T, E]. */
+  readonly logits: Tensor;
+}
+
+/**
+ * Runs the layer on tokens [T, H]. Row counts per expert stay on the device: the products are sized for the capacity and
+ * rows beyond an expert's count are not computed.
+ */
+export function moeFeedForward(
+  x: Tensor,
+  { router, experts }: MoeLayer,
+  options: MoeOptions,
+): MoeResult {
+  const { device } = x;
+  const { k, capacityFactor, minCapacity, uniform, gumbel, residual } = options;
+  const tokens = x.shape[0]!;
+  const capacity = moeCapacity(tokens, experts.length, capacityFactor, minCapacity, k);
+  const logits = linear(x, router);
+  const routing = routeTokens(logits, {
+    k,
+    capacity,
+    ...(uniform === undefined ? {} : { uniform }),
+    ...(gumbel === undefined ? {} : { gumbel }),
+  });
+  using scope = device.scope();
+  const rows = experts.length * capacity;
+  const inner = experts[0]!.gate.rows;
+  const gated = empty(device, [rows, inner], "f32", "expert gate");
+  const up = empty(device, [rows, inner], "f32", "expert up");
+  experts.forEach((expert, e) => {
+    const first = e * capacity;
+    const select = {
+      rows: capacity,
+      index: routing.tokenOf.reshape(-1),
+      first,
+      counts: routing.used,
+      count: e,
+    };
+    linear(x, expert.gate, { select, into: { tensor: gated, firstRow: first } });
+    linear(x, expert.up, { select, into: { tensor: up, firstRow: first } });
+  });
+  const hidden = binary("swiglu", gated, up);
+  const outputs = empty(device, [rows, x.shape[1]!], "f32", "expert outputs");
+  experts.forEach((expert, e) => {
+    const first = e * capacity;
+    linear(hidden, expert.down, {
+      select: { rows: capacity, first, counts: routing.used, count: e },
+      into: { tensor: outputs, firstRow: first },
+    });
+  });
+  return { y: scope.keep(combineExperts(routing, outputs, residual)), routing, logits };
+}

@@ -1,0 +1,209 @@
+/**
+ * Mixture-of-experts routing on the device: which expert serves which token, in which slot, with which weight.
+ *
+ * @module
+ */
+import {
+  balanceProgram,
+  combineProgram,
+  gateProgram,
+  keepProgram,
+  singleTokenProgram,
+  slotProgram,
+} from "../kernels/moe.ts";
+import type { BufferRange } from "../device/mod.ts";
+import { empty, shapeText, type Tensor } from "./tensor.ts";
+
+/** Where every token goes. All of it stays on the device. */
+export interface Routing {
+  /** Softmax over all experts, f32 [T, E]. */
+  readonly gates: Tensor;
+  /** First choices per expert before dropping, u32 [E]. */
+  readonly expertCounts: Tensor;
+  /** E * sum_e(mean gate_e * fraction of first choices_e), f32 [1]. */
+  readonly auxLoss: Tensor;
+  /** Filled slots, u32 [E]. */
+  readonly used: Tensor;
+  /** Token of a slot, u32 [E, capacity]; undefined from `used` on. */
+  readonly tokenOf: Tensor;
+  /** Chosen experts, u32 [T, k]. */
+  readonly expert: Tensor;
+  /** Slot of a choice, i32 [T, k]; -1 when dropped. */
+  readonly slot: Tensor;
+  /** Weight of the expert's output, f32 [T, k]; 0 when dropped. */
+  readonly weight: Tensor;
+  readonly tokens: number;
+  readonly experts: number;
+  readonly capacity: number;
+  readonly k: 1 | 2;
+}
+
+/** Options of {@linkcode routeTokens}. */
+export interface RouteOptions {
+  /** Experts per token. */
+  readonly k: 1 | 2;
+  /** Slots per expert. */
+  readonly capacity: number;
+  /** f32 [T, E], top-1 only: an over-full expert keeps the tokens with the largest numbers (random token selection). */
+  readonly uniform?: Tensor;
+  /** f32 [T, E], top-2 only: added to the logits when the second expert is chosen. */
+  readonly gumbel?: Tensor;
+}
+
+/** Slots per expert: max(ceil(k * tokens / experts * factor), minimum). Top-2 doubles the share, as DeepSpeed does. */
+export function moeCapacity(
+  tokens: number,
+  experts: number,
+  factor: number,
+  minimum: number,
+  k: 1 | 2,
+): number {
+  return Math.max(Math.ceil(tokens / experts * (factor * k)), minimum, 1);
+}
+
+/**
+ * Routes tokens to experts.
+ *
+ * Top-1: the expert with the largest logit, weighted by its softmax probability over all experts. Top-2: two experts,
+ * weights renormalised over what was kept; first choices fill slots before second ones. A choice beyond the capacity is
+ * dropped.
+ *
+ * @param logits Router logits, f32 [T, E].
+ * @throws {RangeError} when shapes do not fit or there are fewer experts than choices.
+ */
+export function routeTokens(
+  logits: Tensor,
+  { k, capacity, uniform, gumbel }: RouteOptions,
+): Routing {
+  const [tokens, experts] = logits.shape as [number, number];
+  for (const [name, extra] of Object.entries({ uniform, gumbel })) {
+    if (extra !== undefined && (extra.shape[0] !== tokens || extra.shape[1] !== experts)) {
+      throw new RangeError(
+        `Cannot route with ${name} ${shapeText(extra.shape)}: expected ${shapeText(logits.shape)}`,
+      );
+    }
+  }
+  if (logits.shape.length !== 2 || experts < k) {
+    throw new RangeError(
+      `Cannot route to ${k} experts with logits ${
+        shapeText(logits.shape)
+      }: expected [T, E] with E >= ${k}`,
+    );
+  }
+  const { device } = logits;
+  const make = (shape: number[], dtype: "f32" | "u32" | "i32") =>
+    empty(device, shape, dtype, "routing");
+  const routing: Routing = {
+    gates: make([tokens, experts], "f32"),
+    expertCounts: make([experts], "u32"),
+    auxLoss: make([1], "f32"),
+    used: make([experts], "u32"),
+    tokenOf: make([experts, capacity], "u32"),
+    expert: make([tokens, k], "u32"),
+    slot: make([tokens, k], "i32"),
+    weight: make([tokens, k], "f32"),
+    tokens,
+    experts,
+    capacity,
+    k,
+  };
+  const noise = k === 2 ? gumbel : undefined;
+  const noiseRange: Record<string, BufferRange> = noise === undefined ? {} : { noise: noise.range };
+  const { gates, expert, slot, weight, tokenOf, used } = routing;
+  if (tokens === 1) {
+    device.dispatch(
+      singleTokenProgram(k, noise !== undefined),
+      {
+        logits: logits.range,
+        gates: gates.range,
+        expert: expert.range,
+        slot: slot.range,
+        weight: weight.range,
+        tokenOf: tokenOf.range,
+        counts: routing.expertCounts.range,
+        used: used.range,
+        loss: routing.auxLoss.range,
+        ...noiseRange,
+      },
+      { experts, capacity },
+      [1],
+    );
+    return routing;
+  }
+  const groups = Math.ceil(tokens / 64);
+  using _scope = device.scope();
+  const kept = make([tokens, k], "u32");
+  const chosen = { gates: gates.range, expert: expert.range };
+  device.dispatch(
+    gateProgram(k, noise !== undefined),
+    { logits: logits.range, ...chosen, ...noiseRange },
+    { tokens, experts },
+    [groups],
+  );
+  const priority = k === 1 ? uniform : undefined;
+  device.dispatch(
+    keepProgram(k, priority !== undefined),
+    {
+      expert: expert.range,
+      kept: kept.range,
+      ...(priority === undefined ? {} : { priority: priority.range }),
+    },
+    { tokens, experts, capacity },
+    [groups],
+    { flops: tokens * tokens * k },
+  );
+  device.dispatch(
+    slotProgram(k),
+    { ...chosen, kept: kept.range, slot: slot.range, weight: weight.range, tokenOf: tokenOf.range },
+    { tokens, experts, capacity },
+    [groups],
+    { flops: tokens * tokens * k },
+  );
+  device.dispatch(
+    balanceProgram(k),
+    {
+      ...chosen,
+      kept: kept.range,
+      counts: routing.expertCounts.range,
+      used: used.range,
+      loss: routing.auxLoss.range,
+    },
+    { tokens, experts },
+    [1],
+  );
+  return routing;
+}
+
+/**
+ * The weighted sum of the expert outputs of every token; dropped choices add nothing. f32 [T, H].
+ *
+ * @param outputs Expert e's slot s at row e * capacity + s, f32 [E * capacity, H].
+ * @param residual Added, f32 [T, H].
+ */
+export function combineExperts(routing: Routing, outputs: Tensor, residual?: Tensor): Tensor {
+  const { tokens, experts, capacity, k, expert, slot, weight } = routing;
+  const width = outputs.shape[1]!;
+  if (outputs.shape[0] !== experts * capacity) {
+    throw new RangeError(
+      `Cannot combine expert outputs ${shapeText(outputs.shape)}: expected [${
+        experts * capacity
+      }, H]`,
+    );
+  }
+  const result = empty(outputs.device, [tokens, width], "f32", "combine");
+  outputs.device.dispatch(
+    combineProgram(k, residual !== undefined),
+    {
+      outputs: outputs.range,
+      expert: expert.range,
+      slot: slot.range,
+      weight: weight.range,
+      result: result.range,
+      ...(residual === undefined ? {} : { residual: residual.range }),
+    },
+    { tokens, width, capacity },
+    [Math.ceil(tokens * width / 64)],
+    { flops: 2 * k * tokens * width, bytes: 4 * (k + 2) * tokens * width },
+  );
+  return result;
+}
