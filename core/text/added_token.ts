@@ -21,10 +21,15 @@ export interface AddedToken {
  * plain string white space is stripped, beside an AddedToken it is kept.
  */
 export interface SpecialTokens {
+  /** Beginning of the sequence, `<s>`. */
   bos: string | AddedToken;
+  /** End of the sequence, `</s>`. */
   eos: string | AddedToken;
+  /** Unknown token, `<unk>`. */
   unk: string | AddedToken;
+  /** Padding, if any. */
   pad?: string | AddedToken;
+  /** Further tokens that `skipSpecialTokens` removes. */
   additional?: readonly (string | AddedToken)[];
 }
 

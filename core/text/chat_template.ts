@@ -8,6 +8,7 @@ import { InputError } from "../errors.ts";
 
 /** One turn of a conversation. */
 export interface ChatMessage {
+  /** Who speaks. */
   role: "user" | "assistant";
   /** What was said; undefined or empty leaves the turn open, for the model to continue. */
   text?: string;
@@ -18,6 +19,7 @@ export interface ChatMessage {
  * every assistant turn with the second, and turns start with the role's name and a colon.
  */
 export interface TwoSeparatorTemplate {
+  /** The style, which decides the renderer. */
   style: "two-separators";
   /** Name of the template, as command lines use it. */
   name: string;

@@ -25,6 +25,7 @@ export type LlamaBehaviour = "4.31-legacy" | "4.31-nonlegacy" | "4.34-legacy" | 
 
 /** How to make a {@link LlamaTokenizer}. */
 export interface LlamaTokenizerOptions {
+  /** Which implementation is reproduced. */
   behaviour: LlamaBehaviour;
   /** Default: `<s>`, `</s>` and `<unk>` as tokens that strip nothing, no pad token. */
   special?: SpecialTokens;
@@ -71,9 +72,11 @@ export class LlamaTokenizer implements DecodingRules {
   readonly options: Readonly<LlamaTokenizerOptions>;
   /** The SentencePiece model underneath. */
   readonly sentencePiece: SentencePiece;
-  /** Ids of the beginning, end and unknown tokens. */
+  /** Id of the beginning token. */
   readonly beginId: number;
+  /** Id of the end token, where generation stops. */
   readonly endId: number;
+  /** Id of the unknown token. */
   readonly unknownId: number;
   /** Id of the padding token, if there is one. */
   readonly padId: number | undefined;
@@ -94,6 +97,8 @@ export class LlamaTokenizer implements DecodingRules {
   readonly #byId: ReadonlyMap<number, string>;
 
   /**
+   * Puts a vocabulary and settings together.
+   *
    * @param base The SentencePiece model with its own dummy-prefix setting.
    * @throws {InputError} code `BAD_ADDED_TOKENS` when added tokens are empty, too many, repeat or contradict the base
    *   vocabulary; `UNKNOWN_TOKEN` when the assigned pad token is not in the vocabulary.

@@ -3,6 +3,7 @@
  *
  * @module
  */
+export type { FileSource, FolderSource } from "../files.ts";
 export { type AddedToken, type SpecialTokens, strip } from "./added_token.ts";
 export type { BatchOptions, EncodedBatch } from "./batch.ts";
 export {

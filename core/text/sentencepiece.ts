@@ -34,6 +34,8 @@ export class SentencePiece {
   readonly #table: MergeTable;
 
   /**
+   * Indexes a model.
+   *
    * @param model A model, see {@link parseSentencePieceModel}.
    * @param name Its name, for messages.
    * @throws {InputError} code `BAD_TOKENIZER_MODEL` when the model is not consistent.
@@ -199,7 +201,11 @@ export class PieceDecoder {
   #sawText = false;
   #removedPrefix = false;
 
-  /** @param sentencePiece Whose pieces are decoded. */
+  /**
+   * Starts a sequence.
+   *
+   * @param sentencePiece Whose pieces are decoded.
+   */
   constructor(sentencePiece: SentencePiece) {
     this.#sentencePiece = sentencePiece;
   }

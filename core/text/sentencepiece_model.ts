@@ -25,6 +25,7 @@ export interface Piece {
   text: string;
   /** Merge priority, float32: higher merges first. */
   score: number;
+  /** What the piece is for. */
   type: PieceType;
 }
 

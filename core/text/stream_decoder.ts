@@ -7,6 +7,7 @@ import { PieceDecoder, type SentencePiece, spaceSymbol } from "./sentencepiece.t
 
 /** What decoding needs to know about a tokenizer; `LlamaTokenizer` provides it. */
 export interface DecodingRules {
+  /** Decodes the ordinary pieces. */
   readonly sentencePiece: SentencePiece;
   /** Text of an id, see `LlamaTokenizer.idToToken`. */
   idToToken(id: number): string;
@@ -46,7 +47,11 @@ export class StreamDecoder {
   #joinNext = false;
   #joined = false;
 
-  /** @param rules The tokenizer. */
+  /**
+   * Starts a sequence.
+   *
+   * @param rules The tokenizer.
+   */
   constructor(rules: DecodingRules, { skipSpecialTokens = false }: DecodeOptions = {}) {
     this.#rules = rules;
     this.#skip = skipSpecialTokens;
