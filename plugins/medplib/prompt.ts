@@ -14,6 +14,8 @@ import {
   strip,
 } from "@medvlm/core/text";
 
+export type { LlamaTokenizer };
+
 /** Stands for the image rows among token ids. */
 export const imagePlaceholder: number = -200;
 /** Stands for the region row among token ids. */
