@@ -99,6 +99,10 @@ fn activate(x: f32) -> f32 { return ${
 fn phaseOf(z: u32) -> vec2<u32> { let i = z % ${
     stride * stride
   }u; return vec2<u32>(i / ${stride}u, i % ${stride}u); }
+// The first q of a phase, so that q s + phase - padding is the phase's first output pixel.
+fn originOf(phase: vec2<u32>) -> vec2<u32> { return (vec2<u32>(params.padding + ${
+    stride - 1
+  }u) - phase) / ${stride}u; }
 fn weightAt(block: u32, channel: u32, c: u32, ty: u32, tx: u32, phase: vec2<u32>) -> f32 {
   let n = min(channel, params.outChannels - 1u);
   ${
@@ -119,9 +123,8 @@ fn put(image: u32, block: u32, channel: u32, row: u32, column: u32, phase: vec2<
   if (channel >= params.outChannels || row >= params.gridHeight || column >= params.gridWidth) { return; }
   ${
     transposed
-      // Wraps below zero to a huge number, which is outside as well.
-      ? `let y = row * ${stride}u + phase.x - params.padding;
-  let x = column * ${stride}u + phase.y - params.padding;
+      ? `let y = (row + originOf(phase).x) * ${stride}u + phase.x - params.padding;
+  let x = (column + originOf(phase).y) * ${stride}u + phase.y - params.padding;
   if (y >= params.outHeight || x >= params.outWidth) { return; }`
       : `let y = row;
   let x = column;`
@@ -132,8 +135,8 @@ fn put(image: u32, block: u32, channel: u32, row: u32, column: u32, phase: vec2<
 }`;
 }
 
-/** Widest kernel whose horizontal taps are unrolled. */
-const unrolledTaps = 7;
+/** Widest kernel whose horizontal taps are unrolled: beyond that compiling costs more than it brings. */
+const unrolledTaps = 4;
 
 /**
  * A convolution by register tiles. Dispatch [ceil(gridHeight * ceil(gridWidth / pixels) / lanes), groups * blocks,
@@ -216,8 +219,14 @@ let group0 = group.y / params.blocks;
 let channel0 = (group.y % params.blocks) * ${rows}u;
 let image = group.z / ${transposed ? stride * stride : 1}u;
 let phase = phaseOf(group.z);
-let top = ${transposed ? "i32(row)" : `i32(row * ${stride}u) - i32(params.padding)`};
-let left = ${transposed ? "i32(column0)" : `i32(column0 * ${stride}u) - i32(params.padding)`};
+let top = ${
+    transposed ? "i32(row + originOf(phase).x)" : `i32(row * ${stride}u) - i32(params.padding)`
+  };
+let left = ${
+    transposed
+      ? "i32(column0 + originOf(phase).y)"
+      : `i32(column0 * ${stride}u) - i32(params.padding)`
+  };
 let last = i32(params.width) - 1;
 ${
     unrolled
@@ -237,14 +246,13 @@ let base = (plane + u32(clamp(y, 0, i32(params.height) - 1))) * params.width;
 ${taps}
 }
 }
-${
-    each(
-      rows * pixels,
-      (i) => {
-        const r = Math.floor(i / pixels), p = i % pixels;
-        return `put(image, group0, channel0 + ${r}u, row, column0 + ${p}u, phase, s${r}_${p});`;
-      },
-    )
-  }
+// A loop keeps the compiled code small: unrolled stores take longer to compile than all the rest.
+var sums = array<f32, ${rows * pixels}>(${
+    Array.from({ length: rows * pixels }, (_, i) => `s${Math.floor(i / pixels)}_${i % pixels}`)
+      .join(", ")
+  });
+for (var i = 0u; i < ${rows * pixels}u; i++) {
+put(image, group0, channel0 + i / ${pixels}u, row, column0 + i % ${pixels}u, phase, sums[i]);
+}
 }`;
 }

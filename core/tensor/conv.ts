@@ -250,8 +250,8 @@ function dispatchConv(
 ): void {
   const { transposed, kh, kw, stride } = spec;
   const { batch, groups, inChannels, outChannels, outHeight, outWidth, padding } = sizes;
-  const gridHeight = transposed ? Math.ceil((outHeight + padding) / stride) : outHeight;
-  const gridWidth = transposed ? Math.ceil((outWidth + padding) / stride) : outWidth;
+  const gridHeight = transposed ? Math.ceil(outHeight / stride) : outHeight;
+  const gridWidth = transposed ? Math.ceil(outWidth / stride) : outWidth;
   const tiling = registerTiling(x.device.capabilities, outChannels, gridWidth);
   const blocks = Math.ceil(outChannels / tiling.rows);
   const phases = transposed ? stride * stride : 1;
