@@ -1,74 +1,163 @@
 /**
- * Kernels that move values without computing: the strided copy behind permute, slice, concat and broadcast; rows scattered by
- * index; fills; and the mean over one axis.
+ * Kernels that move values without changing them: strided copies, permutations, transposition, filling, scattering.
  *
- * Values are moved as 32-bit words, so every dtype is served. Traffic: one read and one write per element. Tiling: 64
- * invocations, one element each.
+ * They move 32-bit words, so that one program serves every dtype, and four at a time where strides and lengths allow it.
+ * Traffic: every value read once and written once; no arithmetic beside indices. Tiling: 64 invocations, one word or vector of
+ * words each; transposition works on blocks (see {@linkcode transposeProgram}).
  *
  * @module
  */
 import { type Program, program } from "../device/mod.ts";
 
-/** Most axes of a strided copy. */
-export const copyRank = 6;
+/** Words per load and store. */
+export type Width = 1 | 4;
 
-const axes = Array.from({ length: copyRank }, (_, axis) => axis);
+/** WGSL type of a load. */
+function wordType(width: Width): "u32" | "vec4<u32>" {
+  return width === 4 ? "vec4<u32>" : "u32";
+}
 
-type CopyParameters = Record<`extent${number}` | `from${number}` | `to${number}`, number>;
-
-/**
- * target[targetOffset + sum_a i_a to_a] = source[sourceOffset + sum_a i_a from_a] for all i below the extents. Strides count
- * elements; a source stride of 0 repeats. Dispatch ceil(count / 64).
- */
-export function stridedCopyProgram(): Program {
-  const parameters: Record<string, "u32"> = {
-    count: "u32",
-    sourceOffset: "u32",
-    targetOffset: "u32",
-  };
-  for (const axis of axes) {
-    parameters[`extent${axis}`] = parameters[`from${axis}`] = parameters[`to${axis}`] = "u32";
-  }
-  const walk = axes.toReversed().map((axis) => `
-  index = rest % params.extent${axis};
-  rest = rest / params.extent${axis};
-  origin += index * params.from${axis};
-  place += index * params.to${axis};`).join("");
-  return program("copy strided", () => ({
-    arrays: {
-      source: { type: "u32", access: "read" },
-      result: { type: "u32", access: "read_write" },
-    },
-    parameters,
-    wgsl: /* wgsl */ `
+/** Head of the one-value-per-invocation kernels: declares `i` and leaves past `params.count`. */
+function eachMain(body: string): string {
+  return /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
   let i = workgroupIndex(group, groups) * 64u + lane;
   if (i >= params.count) { return; }
-  var rest = i;
-  var index = 0u;
-  var origin = params.sourceOffset;
-  var place = params.targetOffset;${walk}
-  result[place] = source[origin];
-}`,
-    host({ source, result }, p) {
-      const { extent0, extent1, extent2, extent3, extent4, extent5, from5, to5 } =
-        p as unknown as CopyParameters;
-      const at = p as unknown as CopyParameters;
-      for (let a = 0; a < extent0!; a++) {
-        for (let b = 0; b < extent1!; b++) {
-          for (let c = 0; c < extent2!; c++) {
-            for (let d = 0; d < extent3!; d++) {
-              for (let e = 0; e < extent4!; e++) {
-                let from = p.sourceOffset! + a * at.from0! + b * at.from1! + c * at.from2! +
-                  d * at.from3! + e * at.from4!;
-                let to = p.targetOffset! + a * at.to0! + b * at.to1! + c * at.to2! + d * at.to3! +
-                  e * at.to4!;
-                for (let f = 0; f < extent5!; f++, from += from5!, to += to5!) {
-                  result[to] = source[from]!;
-                }
-              }
+${body}
+}`;
+}
+
+/**
+ * output[targetOffset + o targetStride + j] = input[sourceOffset + o sourceStride + j] for j < inner and
+ * o inner + j < count; everything counted in loads of `width` words. Dispatch ceil(count / 64).
+ */
+export function copyProgram(width: Width): Program {
+  return program(`copy x${width}`, () => ({
+    arrays: {
+      input: { type: wordType(width), access: "read" },
+      output: { type: wordType(width), access: "read_write" },
+    },
+    parameters: {
+      count: "u32",
+      inner: "u32",
+      sourceOffset: "u32",
+      sourceStride: "u32",
+      targetOffset: "u32",
+      targetStride: "u32",
+    },
+    wgsl: eachMain(/* wgsl */ `
+  let o = i / params.inner;
+  let j = i - o * params.inner;
+  output[params.targetOffset + o * params.targetStride + j] =
+    input[params.sourceOffset + o * params.sourceStride + j];`),
+    host({ input, output }, parameters) {
+      const inner = width * parameters.inner;
+      let from = width * parameters.sourceOffset, to = width * parameters.targetOffset;
+      for (let o = 0; o < parameters.count / parameters.inner; o++) {
+        output.set(input.subarray(from, from + inner), to);
+        from += width * parameters.sourceStride;
+        to += width * parameters.targetStride;
+      }
+    },
+  }));
+}
+
+/** Most axes a permutation may keep apart. */
+export const permutationRank = 6;
+
+/** Parameters of {@linkcode permuteProgram}: extents of the output and strides of the input along them, in loads. */
+function axisParameters(rank: number): Record<string, "u32"> {
+  return Object.fromEntries(
+    Array.from({ length: rank }, (_, axis) => [`extent${axis}`, `stride${axis}`]).flat()
+      .map((name) => [name, "u32"] as const),
+  );
+}
+
+/** output[i] = input[sum of coordinate(i, axis) * stride(axis)]. Dispatch ceil(count / 64). */
+export function permuteProgram(rank: number, width: Width): Program {
+  return program(`permute ${rank} x${width}`, () => ({
+    arrays: {
+      input: { type: wordType(width), access: "read" },
+      output: { type: wordType(width), access: "read_write" },
+    },
+    parameters: { count: "u32", ...axisParameters(rank) },
+    wgsl: eachMain([
+      "  var rest = i;",
+      "  var source = 0u;",
+      ...Array.from({ length: rank }, (_, n) => rank - 1 - n).map((axis) =>
+        `  source += rest % params.extent${axis} * params.stride${axis}; rest /= params.extent${axis};`
+      ),
+      "  output[i] = input[source];",
+    ].join("\n")),
+    host(
+      { input, output }: { input: Uint32Array; output: Uint32Array },
+      parameters: Readonly<Record<string, number>>,
+    ) {
+      const extents = Array.from({ length: rank }, (_, axis) => parameters[`extent${axis}`]!);
+      const strides = Array.from({ length: rank }, (_, axis) => parameters[`stride${axis}`]!);
+      const inner = extents[rank - 1]!, step = strides[rank - 1]!;
+      const coordinates = new Array<number>(rank).fill(0);
+      let from = 0;
+      for (let i = 0; i < parameters.count!; i += inner) {
+        if (width === 4) {
+          for (let j = 0, at = from; j < inner; j++, at += step) {
+            output.set(input.subarray(4 * at, 4 * at + 4), 4 * (i + j));
+          }
+        } else {
+          for (let j = 0, at = from; j < inner; j++, at += step) output[i + j] = input[at]!;
+        }
+        // The next combination of the outer coordinates, and where it starts.
+        for (let axis = rank - 2; axis >= 0; axis--) {
+          from += strides[axis]!;
+          if (++coordinates[axis]! < extents[axis]!) break;
+          from -= extents[axis]! * strides[axis]!;
+          coordinates[axis] = 0;
+        }
+      }
+    },
+  }));
+}
+
+/** How {@linkcode transposeProgram} works: 32 x 32 tiles in workgroup memory, or 4 x 4 blocks in registers. */
+export type TransposeVariant = "tile" | "block";
+
+/** Workgroups for a transposition. */
+export function transposeGroups(
+  variant: TransposeVariant,
+  batch: number,
+  rows: number,
+  columns: number,
+): number {
+  return variant === "tile"
+    ? batch * Math.ceil(rows / 32) * Math.ceil(columns / 32)
+    : Math.ceil(batch * rows * columns / 16 / 64);
+}
+
+/**
+ * [batch, rows, columns] to [batch, columns, rows]. Dispatch {@linkcode transposeGroups}.
+ *
+ * `tile`, for GPUs: 32 x 8 invocations pass a tile of 32 x 32 words through workgroup memory, so that both sides are
+ * contiguous. `block`, for software adapters: an invocation turns 4 x 4 words in registers, without barriers; rows and columns
+ * must be multiples of 4.
+ */
+export function transposeProgram(variant: TransposeVariant): Program {
+  return program(`transpose ${variant}`, () => ({
+    arrays: {
+      input: { type: wordType(variant === "tile" ? 1 : 4), access: "read" },
+      output: { type: wordType(variant === "tile" ? 1 : 4), access: "read_write" },
+    },
+    parameters: { batch: "u32", rows: "u32", columns: "u32" },
+    wgsl: variant === "tile" ? tileSource : blockSource,
+    host({ input, output }, { batch, rows, columns }) {
+      const side = 16;
+      for (let base = 0; base < batch * rows * columns; base += rows * columns) {
+        for (let r0 = 0; r0 < rows; r0 += side) {
+          const r1 = Math.min(rows, r0 + side);
+          for (let c = 0; c < columns; c++) {
+            for (let r = r0; r < r1; r++) {
+              output[base + c * rows + r] = input[base + r * columns + c]!;
             }
           }
         }
@@ -77,79 +166,94 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }));
 }
 
-/** target[index[r]] = rows[r], rows of `columns` words. Rows with an index beyond `limit` are left out. */
-export function scatterRowsProgram(): Program {
-  return program("scatter rows", () => ({
-    arrays: {
-      rows: { type: "u32", access: "read" },
-      index: { type: "u32", access: "read" },
-      result: { type: "u32", access: "read_write" },
-    },
-    parameters: { count: "u32", columns: "u32", limit: "u32" },
-    wgsl: /* wgsl */ `
+const tileSource = /* wgsl */ `
+// One word of padding per row keeps column reads off a single memory bank.
+var<workgroup> tile: array<u32, ${32 * 33}>;
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+  let across = (params.columns + 31u) / 32u;
+  let down = (params.rows + 31u) / 32u;
+  let index = workgroupIndex(group, groups);
+  let base = index / (across * down) * params.rows * params.columns;
+  let top = index / across % down * 32u;
+  let left = index % across * 32u;
+  let x = lane % 32u;
+  let y = lane / 32u;
+  let inside = index < across * down * params.batch;
+${
+  Array.from({ length: 4 }, (_, n) => /* wgsl */ `
+  if (inside && top + y + ${8 * n}u < params.rows && left + x < params.columns) {
+    tile[(y + ${8 * n}u) * 33u + x] = input[base + (top + y + ${
+    8 * n
+  }u) * params.columns + left + x];
+  }`).join("")
+}
+  workgroupBarrier();
+${
+  Array.from({ length: 4 }, (_, n) => /* wgsl */ `
+  if (inside && left + y + ${8 * n}u < params.columns && top + x < params.rows) {
+    output[base + (left + y + ${8 * n}u) * params.rows + top + x] = tile[x * 33u + y + ${8 * n}u];
+  }`).join("")
+}
+}`;
+
+const blockSource = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
+  let across = params.columns / 4u;
+  let down = params.rows / 4u;
   let i = workgroupIndex(group, groups) * 64u + lane;
-  if (i >= params.count) { return; }
-  let row = index[i / params.columns];
-  if (row < params.limit) { result[row * params.columns + i % params.columns] = rows[i]; }
-}`,
-    host({ rows, index, result }, { count, columns, limit }) {
-      for (let i = 0, r = 0; i < count; i += columns, r++) {
-        const row = index[r]!;
-        if (row < limit) result.set(rows.subarray(i, i + columns), row * columns);
-      }
-    },
-  }));
-}
+  if (i >= params.batch * across * down) { return; }
+  let base = i / (across * down) * across * params.rows;
+  let r = i / across % down;
+  let c = i % across;
+  let source = base + 4u * r * across + c;
+  let a = input[source];
+  let b = input[source + across];
+  let d = input[source + 2u * across];
+  let e = input[source + 3u * across];
+  let to = base + 4u * c * down + r;
+  output[to] = vec4<u32>(a.x, b.x, d.x, e.x);
+  output[to + down] = vec4<u32>(a.y, b.y, d.y, e.y);
+  output[to + 2u * down] = vec4<u32>(a.z, b.z, d.z, e.z);
+  output[to + 3u * down] = vec4<u32>(a.w, b.w, d.w, e.w);
+}`;
 
-/** Every word becomes `bits`. */
+/** output[offset + i] = the word `bits`, for i < count. Dispatch ceil(count / 64). */
 export function fillProgram(): Program {
   return program("fill", () => ({
-    arrays: { result: { type: "u32", access: "read_write" } },
-    parameters: { count: "u32", bits: "u32" },
-    wgsl: /* wgsl */ `
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let i = workgroupIndex(group, groups) * 64u + lane;
-  if (i < params.count) { result[i] = params.bits; }
-}`,
-    host({ result }, { count, bits }) {
-      result.fill(bits, 0, count);
+    arrays: { output: { type: "u32", access: "read_write" } },
+    parameters: { count: "u32", offset: "u32", bits: "u32" },
+    wgsl: eachMain("  output[params.offset + i] = params.bits;"),
+    host({ output }, { count, offset, bits }) {
+      output.fill(bits, offset, offset + count);
     },
   }));
 }
 
-/** y[o, i] = mean over n of x[o, n, i]. One invocation per output. Dispatch ceil(outer * inner / 64). */
-export function meanProgram(): Program {
-  return program("mean", () => ({
+/**
+ * target[index[r] columns + c] = input[r columns + c] for r columns + c < count, everything in loads; rows whose index is not
+ * below `limit` go nowhere. Dispatch ceil(count / 64).
+ */
+export function scatterProgram(width: Width): Program {
+  return program(`scatter rows x${width}`, () => ({
     arrays: {
-      x: { type: "f32", access: "read" },
-      y: { type: "f32", access: "read_write" },
+      input: { type: wordType(width), access: "read" },
+      index: { type: "u32", access: "read" },
+      output: { type: wordType(width), access: "read_write" },
     },
-    parameters: { outer: "u32", length: "u32", inner: "u32", scale: "f32" },
-    wgsl: /* wgsl */ `
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let i = workgroupIndex(group, groups) * 64u + lane;
-  if (i >= params.outer * params.inner) { return; }
-  let base = (i / params.inner) * params.length * params.inner + i % params.inner;
-  // Four partial sums keep the rounding error of long axes low.
-  var sums = vec4<f32>(0.0);
-  for (var n = 0u; n < params.length; n++) {
-    sums[n % 4u] += x[base + n * params.inner];
-  }
-  y[i] = (sums.x + sums.y + sums.z + sums.w) * params.scale;
-}`,
-    host({ x, y }, { outer, length, inner, scale }) {
-      const sums = new Float64Array(inner);
-      for (let o = 0, at = 0; o < outer; o++) {
-        sums.fill(0);
-        for (let n = 0; n < length; n++) for (let i = 0; i < inner; i++, at++) sums[i]! += x[at]!;
-        for (let i = 0; i < inner; i++) y[o * inner + i] = sums[i]! * scale;
+    parameters: { count: "u32", columns: "u32", limit: "u32" },
+    wgsl: eachMain(/* wgsl */ `
+  let r = i / params.columns;
+  let to = index[r];
+  if (to < params.limit) { output[to * params.columns + i - r * params.columns] = input[i]; }`),
+    host({ input, index, output }, { count, columns, limit }) {
+      const row = width * columns;
+      for (let r = 0; r < count / columns; r++) {
+        const to = index[r]!;
+        if (to < limit) output.set(input.subarray(r * row, (r + 1) * row), to * row);
       }
     },
   }));

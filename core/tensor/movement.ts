@@ -30,20 +30,20 @@ function widthOf(...numbers: number[]): Width {
   return numbers.every((number) => number % 4 === 0) ? 4 : 1;
 }
 
-/** Blocks of `inner` words, `outer` times, from and to every so many words. */
+/** Blocks of `inner` words, `outer` times, from and to every so many words; what is absent is 0. */
 interface StridedCopy {
   readonly outer: number;
   readonly inner: number;
-  readonly sourceOffset: number;
-  readonly sourceStride: number;
-  readonly targetOffset: number;
-  readonly targetStride: number;
+  readonly sourceOffset?: number;
+  readonly sourceStride?: number;
+  readonly targetOffset?: number;
+  readonly targetStride?: number;
 }
 
 function copyStrided(source: Tensor, target: Tensor, copy: StridedCopy): void {
   const size = copy.outer * copy.inner;
   if (size === 0) return;
-  const { inner, sourceOffset, sourceStride, targetOffset, targetStride } = copy;
+  const { inner, sourceOffset = 0, sourceStride = 0, targetOffset = 0, targetStride = 0 } = copy;
   const width = widthOf(inner, sourceOffset, sourceStride, targetOffset, targetStride);
   source.device.dispatch(
     copyProgram(width),
@@ -94,14 +94,7 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
     );
   }
   if (axes.length <= 1) {
-    copyStrided(x, y, {
-      outer: 1,
-      inner: x.size,
-      sourceOffset: 0,
-      sourceStride: 0,
-      targetOffset: 0,
-      targetStride: 0,
-    });
+    copyStrided(x, y, { outer: 1, inner: x.size });
     return y;
   }
   const ranges = { input: x.range, output: y.range }, cost = { bytes: 8 * x.size };
@@ -195,7 +188,6 @@ export function concat(parts: readonly Tensor[], axis: number): Tensor {
     copyStrided(part, y, {
       outer,
       inner: block,
-      sourceOffset: 0,
       sourceStride: block,
       targetOffset: offset,
       targetStride: length * inner,
@@ -232,7 +224,6 @@ export function slice(x: Tensor, axis: number, start: number, length: number): T
     inner: length * inner,
     sourceOffset: start * inner,
     sourceStride: x.shape[at]! * inner,
-    targetOffset: 0,
     targetStride: length * inner,
   });
   return y;
@@ -282,9 +273,7 @@ export function spliceRows(pieces: readonly RowPiece[]): Tensor {
       outer: 1,
       inner: length * columns!,
       sourceOffset: start * columns!,
-      sourceStride: 0,
       targetOffset: row * columns!,
-      targetStride: 0,
     });
     row += length;
   }
@@ -334,14 +323,7 @@ export function padRows(x: Tensor, rows: number, value = 0): Tensor {
     );
   }
   const y = empty(x.device, x.shape.with(0, rows), x.dtype, "padded rows");
-  copyStrided(x, y, {
-    outer: 1,
-    inner: x.size,
-    sourceOffset: 0,
-    sourceStride: 0,
-    targetOffset: 0,
-    targetStride: 0,
-  });
+  copyStrided(x, y, { outer: 1, inner: x.size });
   fillWords(y, x.size, y.size - x.size, value);
   return y;
 }
@@ -363,9 +345,6 @@ export function broadcastRows(row: Tensor, n: number): Tensor {
   copyStrided(row, y, {
     outer: n,
     inner: columns,
-    sourceOffset: 0,
-    sourceStride: 0,
-    targetOffset: 0,
     targetStride: columns,
   });
   return y;
