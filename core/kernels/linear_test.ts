@@ -40,8 +40,10 @@ deviceTest(
   async (device) => {
     for (const [name, target] of variants(device)) {
       const pending: Promise<void>[] = [];
-      for (const dtype of dtypes) {
+      // Compiling is what takes time. Masking concerns x alone, so one dtype is enough for it.
+      for (const dtype of name === "plain lanes" ? ["q4"] as const : dtypes) {
         for (const [m, n, k] of shapes) {
+          if (dtype !== "f32" && k % 32 !== 0) continue;
           const x = normals(m * k, m), w = weight(target, normals(n * k, n), n, k, dtype);
           const y = linear(tensor(target, x, [m, k]), w);
           assertEquals(y.shape, [m, n]);
@@ -62,13 +64,9 @@ deviceTest(
 
 deviceTest("tall tiles, for more work, are right too", async (device) => {
   if (device.kind === "wasm") return;
-  for (
-    const [name, target] of [["own", device], [
-      "gpu",
-      limited(device, { software: false }),
-    ]] as const
-  ) {
-    for (const dtype of dtypes) {
+  const gpu = limited(device, { software: false });
+  for (const [name, target] of [["own", device], ["gpu", gpu]] as const) {
+    for (const dtype of ["f32", "q4"] as const) {
       const [m, n, k] = [161, 264, 416];
       const x = normals(m * k, 1), w = weight(target, normals(n * k, 2), n, k, dtype);
       const y = await linear(tensor(target, x, [m, k]), w).readFloats();

@@ -28,6 +28,7 @@ const shapes = [
   [8, 50, 16, 50],
   [1, 129, 127, 72],
   [1, 130, 40, 257],
+  [24, 130, 129, 20],
 ] as const;
 
 deviceTest("products equal their float64 definition", async (device) => {
