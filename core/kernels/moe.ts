@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { type Program, program } from "../device/mod.ts";
+import { type ArraySpec, type Program, program } from "../device/mod.ts";
 
 /** Marks a dropped choice. */
 const dropped = -1;

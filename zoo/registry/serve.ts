@@ -81,7 +81,14 @@ async function stdPackage(name: string, entries: Record<string, [string, string]
     files.set(file, utf8.encode(`/* @ts-self-types=".${declaration}" */\n${source}`));
     files.set(declaration, await Deno.readFile(new URL(types, import.meta.url)));
   }
-  return { scope: "std", name, version: stdVersion, exports, files };
+  return { scope: "std", name, version: await contentVersion(files), exports, files };
+}
+
+/** A version that changes with the files: Deno caches a version for good and would refuse changed files under an old one. */
+async function contentVersion(files: Map<string, Uint8Array<ArrayBuffer>>): Promise<string> {
+  const digests = await Promise.all([...files.values()].map(sha256));
+  const digest = await sha256(utf8.encode(digests.join()));
+  return `${stdVersion.replace(/[^.]*$/, "")}${parseInt(digest.slice(0, 8), 16)}`;
 }
 
 /** The two standard-library packages the project imports, from npm. */

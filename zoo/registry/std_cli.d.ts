@@ -10,8 +10,7 @@ export interface ParseOptions {
   stopEarly?: boolean;
   unknown?: (arg: string, key?: string, value?: unknown) => unknown;
 }
-// deno-lint-ignore no-explicit-any
 export function parseArgs(
   args: string[],
   options?: ParseOptions,
-): { _: (string | number)[]; [key: string]: any };
+): { _: (string | number)[]; [key: string]: unknown };

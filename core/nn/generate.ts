@@ -1,0 +1,172 @@
+/**
+ * Autoregressive generation that never waits for a token before starting the next: each step samples on the device and
+ * feeds its token back there; tokens are read a few steps late, and steps past the stop token are thrown away.
+ *
+ * @module
+ */
+import type { Device, Recording } from "../device/mod.ts";
+import { gatherRows } from "../tensor/gather.ts";
+import { linear } from "../tensor/linear.ts";
+import { appendRows } from "../tensor/append.ts";
+import { slice } from "../tensor/movement.ts";
+import { type SamplerState, sampleToken } from "../tensor/sampling.ts";
+import { empty, type Tensor, tensor } from "../tensor/tensor.ts";
+import type { Weight } from "../tensor/weight.ts";
+import { KeyValueCache, llama, type LlamaConfig, type LlamaPass } from "./llama.ts";
+import type { ParameterScope } from "./parameters.ts";
+import { type Trace, traceAt } from "./trace.ts";
+
+/** The language model and how it is used. */
+export interface GenerateSetup {
+  readonly device: Device;
+  readonly config: LlamaConfig;
+  /** Parameters below `model.`. */
+  readonly model: ParameterScope;
+  readonly embedding: Weight;
+  readonly head: Weight;
+  readonly feedForward: LlamaPass["feedForward"];
+  readonly lora?: LlamaPass["lora"];
+}
+
+/** How tokens are chosen. */
+export interface SamplingOptions {
+  readonly maxNewTokens: number;
+  readonly temperature: number;
+  readonly topP: number;
+  readonly seed: number;
+  /** Generation ends after this token. */
+  readonly stopToken: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Gets every intermediate of the prompt and of each step; steps then run one at a time. */
+  readonly trace?: Trace | undefined;
+}
+
+/** Reads in flight on a device whose waits overlap; on the host there is nothing to wait for. */
+const readsInFlight = 8;
+
+/** One answer in the making: its cache, its sampler state, and the hidden state that predicted every token. */
+export class Generation implements Disposable {
+  readonly #setup: GenerateSetup;
+  readonly #options: SamplingOptions;
+  readonly #cache: KeyValueCache;
+  readonly #state: SamplerState;
+  readonly #promptLength: number;
+  /** Row s is the final hidden state that predicted token s. */
+  readonly hidden: Tensor;
+  /** The final hidden state of the last prompt row but one, [1, H]. */
+  readonly beforeLast: Tensor;
+  #recording: Recording | undefined;
+
+  /**
+   * Runs the prompt.
+   *
+   * @param prompt Embedded prompt rows [P, H], P >= 2.
+   */
+  constructor(setup: GenerateSetup, prompt: Tensor, options: SamplingOptions) {
+    const { device, config } = setup;
+    const length = prompt.shape[0]!;
+    this.#setup = setup;
+    this.#options = options;
+    this.#promptLength = length;
+    this.#cache = new KeyValueCache(device, config, length + options.maxNewTokens);
+    const word = (value: number) => tensor(device, Uint32Array.of(value));
+    this.#state = {
+      token: word(0),
+      position: word(length - 1),
+      length: word(length),
+      step: word(0),
+      ring: empty(device, [options.maxNewTokens], "u32", "tokens"),
+    };
+    this.hidden = empty(
+      device,
+      [options.maxNewTokens + 1, config.hiddenSize],
+      "f32",
+      "hidden states",
+    );
+    const positions = tensor(device, Uint32Array.from({ length }, (_, i) => i));
+    using scope = device.scope();
+    const final = llama(setup.model, prompt, config, {
+      batch: 1,
+      positions,
+      cache: { store: this.#cache, before: 0 },
+      feedForward: setup.feedForward,
+      ...(setup.lora === undefined ? {} : { lora: setup.lora }),
+      trace: traceAt(options.trace, "prompt."),
+    });
+    this.beforeLast = scope.keep(slice(final, 0, length - 2, 1));
+    this.#choose(slice(final, 0, length - 1, 1), options.trace);
+    positions.dispose();
+  }
+
+  /** From a final hidden state to the next token, on the device. */
+  #choose(final: Tensor, trace?: Trace): void {
+    const { device, head } = this.#setup;
+    using _scope = device.scope();
+    appendRows(this.hidden, final, this.#state.step);
+    const logits = linear(final, head);
+    trace?.("logits", logits);
+    sampleToken(logits, this.#state, this.#options);
+  }
+
+  #step(trace?: Trace): void {
+    const { device, config, model, embedding, feedForward, lora } = this.#setup;
+    using _scope = device.scope();
+    const final = llama(model, gatherRows(embedding, this.#state.token), config, {
+      batch: 1,
+      positions: this.#state.position,
+      cache: { store: this.#cache, length: this.#state.length },
+      feedForward,
+      ...(lora === undefined ? {} : { lora }),
+      trace,
+    });
+    this.#choose(final, trace);
+  }
+
+  /** Tokens as they become known; the stop token, if reached, is the last one. */
+  async *tokens(): AsyncGenerator<number> {
+    const { device } = this.#setup;
+    const { maxNewTokens, stopToken, signal, trace } = this.#options;
+    const ahead = trace !== undefined || device.kind !== "webgpu" ? 1 : readsInFlight;
+    const reads: Promise<number>[] = [];
+    const read = async (index: number) =>
+      new Uint32Array(await device.read(this.#state.ring.buffer, 4 * index, 4))[0]!;
+    try {
+      reads.push(read(0));
+      for (let queued = 1, done = 0; done < queued;) {
+        while (queued < maxNewTokens && reads.length < ahead) {
+          this.#advance(trace === undefined ? undefined : traceAt(trace, `step${queued}.`));
+          reads.push(read(queued++));
+        }
+        const token = await reads.shift()!;
+        done++;
+        yield token;
+        if (token === stopToken || signal?.aborted) return;
+        if (done === queued && queued < maxNewTokens) {
+          this.#advance(trace === undefined ? undefined : traceAt(trace, `step${queued}.`));
+          reads.push(read(queued++));
+        }
+      }
+    } finally {
+      await Promise.allSettled(reads);
+    }
+  }
+
+  #advance(trace: Trace | undefined): void {
+    if (trace !== undefined) return this.#step(trace);
+    this.#recording ??= this.#setup.device.record(() => this.#step());
+    this.#recording.replay();
+  }
+
+  /** Rows of the prompt. */
+  get promptLength(): number {
+    return this.#promptLength;
+  }
+
+  [Symbol.dispose](): void {
+    this.#recording?.[Symbol.dispose]();
+    this.#cache.dispose();
+    for (const one of Object.values(this.#state) as Tensor[]) one.dispose();
+    this.hidden.dispose();
+    this.beforeLast.dispose();
+  }
+}

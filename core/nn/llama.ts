@@ -1,0 +1,260 @@
+/**
+ * The LLaMA decoder: RMSNorm, rotate-half rotary positions, grouped-query causal attention with a key-value cache, and a
+ * feed-forward layer that the caller supplies (dense SwiGLU, mixture of experts, …). Tensor names of Hugging Face's
+ * `LlamaModel`.
+ *
+ * @module
+ */
+import type { Device } from "../device/mod.ts";
+import { attention, decodeAttention } from "../tensor/attention.ts";
+import { binary } from "../tensor/elementwise.ts";
+import { linear, type LoraTerm } from "../tensor/linear.ts";
+import { rmsNorm } from "../tensor/norm.ts";
+import { rope, ropeAppend } from "../tensor/rope.ts";
+import { empty, type Tensor } from "../tensor/tensor.ts";
+import type { ParameterScope, ParameterSpec } from "./parameters.ts";
+import type { Trace } from "./trace.ts";
+
+/** Sizes of a LLaMA decoder. */
+export interface LlamaConfig {
+  readonly vocabulary: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly layers: number;
+  readonly heads: number;
+  /** Key and value heads; divides `heads`. */
+  readonly keyHeads: number;
+  /** Positions the model was made for: the longest prompt plus answer. */
+  readonly maxPositions: number;
+  /** RMSNorm epsilon. */
+  readonly epsilon: number;
+  /** Rotary base. */
+  readonly theta: number;
+}
+
+/** Size of one head. */
+export function llamaHeadSize({ hiddenSize, heads }: LlamaConfig): number {
+  return hiddenSize / heads;
+}
+
+const init = { kind: "normal", std: 0.02 } as const;
+
+/** Attention and norms of every layer, the tables and the head; `feedForward` adds the tensors of each layer's MLP. */
+export function llamaParameters(
+  config: LlamaConfig,
+  stored: "F32" | "BF16",
+  feedForward: (layer: number, prefix: string) => ParameterSpec[],
+): ParameterSpec[] {
+  const { hiddenSize: width, vocabulary } = config;
+  const head = llamaHeadSize(config);
+  const matrix = (name: string, rows: number, columns: number): ParameterSpec => ({
+    name,
+    shape: [rows, columns],
+    keep: "matrix",
+    stored,
+    init,
+  });
+  const norm = (name: string): ParameterSpec => ({
+    name,
+    shape: [width],
+    keep: "tensor",
+    stored,
+    init: { kind: "ones" },
+  });
+  const specs = [matrix("model.embed_tokens.weight", vocabulary, width)];
+  for (let n = 0; n < config.layers; n++) {
+    const layer = `model.layers.${n}.`;
+    specs.push(
+      matrix(`${layer}self_attn.q_proj.weight`, width, width),
+      matrix(`${layer}self_attn.k_proj.weight`, config.keyHeads * head, width),
+      matrix(`${layer}self_attn.v_proj.weight`, config.keyHeads * head, width),
+      matrix(`${layer}self_attn.o_proj.weight`, width, width),
+      ...feedForward(n, `${layer}mlp.`),
+      norm(`${layer}input_layernorm.weight`),
+      norm(`${layer}post_attention_layernorm.weight`),
+    );
+  }
+  return [...specs, norm("model.norm.weight"), matrix("lm_head.weight", vocabulary, width)];
+}
+
+/** Tensors of a dense SwiGLU layer. */
+export function denseFeedForwardParameters(
+  config: LlamaConfig,
+  prefix: string,
+  stored: "F32" | "BF16",
+): ParameterSpec[] {
+  const { hiddenSize: width, intermediateSize: inner } = config;
+  const matrix = (name: string, rows: number, columns: number): ParameterSpec => ({
+    name: `${prefix}${name}.weight`,
+    shape: [rows, columns],
+    keep: "matrix",
+    stored,
+    init,
+  });
+  return [
+    matrix("gate_proj", inner, width),
+    matrix("up_proj", inner, width),
+    matrix("down_proj", width, inner),
+  ];
+}
+
+/** The dense feed-forward layer: down(silu(gate(x)) * up(x)) + residual. */
+export function denseFeedForward(p: ParameterScope, x: Tensor, residual: Tensor): Tensor {
+  using scope = x.device.scope();
+  const gated = binary(
+    "swiglu",
+    linear(x, p.weight("gate_proj.weight")),
+    linear(x, p.weight("up_proj.weight")),
+  );
+  return scope.keep(linear(gated, p.weight("down_proj.weight"), { residual }));
+}
+
+/** Keys (rotated) and values of every layer, allocated once at their final length. */
+export class KeyValueCache {
+  readonly capacity: number;
+  readonly keys: readonly Tensor[];
+  readonly values: readonly Tensor[];
+
+  /** @param capacity Most tokens, at most `config.maxPositions`. */
+  constructor(device: Device, config: LlamaConfig, capacity: number) {
+    const width = config.keyHeads * llamaHeadSize(config);
+    const make = () =>
+      Array.from(
+        { length: config.layers },
+        () => empty(device, [capacity, width], "f32", "kv cache"),
+      );
+    this.capacity = capacity;
+    this.keys = make();
+    this.values = make();
+  }
+
+  /** Bytes of a cache, without allocating it. */
+  static bytes(config: LlamaConfig, capacity: number): number {
+    return 2 * 4 * config.layers * capacity * config.keyHeads * llamaHeadSize(config);
+  }
+
+  dispose(): void {
+    for (const one of [...this.keys, ...this.values]) one.dispose();
+  }
+}
+
+/** What a forward pass works on. */
+export interface LlamaPass {
+  /** Rows of the batch; more than one only without a cache. */
+  readonly batch: number;
+  /** Position of each input row, u32 [B * T]. */
+  readonly positions: Tensor;
+  /**
+   * Where keys and values are kept. `before` is the number of tokens already in the cache, known on the host for a prompt;
+   * for a decode step it is left out and `length` says on the device how many keys there are, the new one included.
+   */
+  readonly cache?: {
+    readonly store: KeyValueCache;
+    readonly before?: number;
+    readonly length?: Tensor;
+  };
+  /** u32 [B]: keys beyond are padding. */
+  readonly keyLengths?: Tensor;
+  /** The layer's MLP: normalised input [B * T, H] and the residual to add; returns their sum. */
+  readonly feedForward: (
+    p: ParameterScope,
+    x: Tensor,
+    residual: Tensor,
+    layer: number,
+    trace?: Trace,
+  ) => Tensor;
+  /** Low-rank updates of an attention projection, by layer and name (`q_proj`, …). */
+  readonly lora?: (layer: number, name: string) => readonly LoraTerm[];
+  /** Gets `hidden.N` (embeddings first), `layerN.key` and `layerN.value` [T, keyHeads * headSize]. */
+  readonly trace?: Trace | undefined;
+}
+
+function attend(
+  p: ParameterScope,
+  x: Tensor,
+  residual: Tensor,
+  layer: number,
+  config: LlamaConfig,
+  pass: LlamaPass,
+): Tensor {
+  using scope = x.device.scope();
+  const headSize = llamaHeadSize(config);
+  const { heads, keyHeads, theta } = config;
+  const project = (name: string) =>
+    linear(x, p.weight(`${name}.weight`), { lora: pass.lora?.(layer, name) ?? [] });
+  const rotation = { headSize, theta };
+  const q = rope(project("q_proj"), pass.positions, rotation);
+  const k = project("k_proj"), v = project("v_proj");
+  const rows = x.shape[0]! / pass.batch;
+  let mixed: Tensor;
+  if (pass.cache === undefined) {
+    const rotated = rope(k, pass.positions, rotation);
+    pass.trace?.(`layer${layer}.key`, rotated);
+    pass.trace?.(`layer${layer}.value`, v);
+    mixed = attention({ tensor: q }, { tensor: rotated }, { tensor: v }, {
+      batch: pass.batch,
+      queries: rows,
+      keys: rows,
+      heads,
+      keyHeads,
+      headSize,
+    }, { causal: true, ...(pass.keyLengths === undefined ? {} : { keyLengths: pass.keyLengths }) });
+  } else {
+    const { store, before, length } = pass.cache;
+    const keys = store.keys[layer]!, values = store.values[layer]!;
+    ropeAppend(k, v, keys, values, pass.positions, rotation);
+    pass.trace?.(`layer${layer}.key`, keys);
+    pass.trace?.(`layer${layer}.value`, values);
+    mixed = before === undefined
+      ? decodeAttention(q, keys, values, length!, { heads, keyHeads, headSize })
+      : attention({ tensor: q }, { tensor: keys }, { tensor: values }, {
+        batch: 1,
+        queries: rows,
+        keys: before + rows,
+        heads,
+        keyHeads,
+        headSize,
+      }, { causal: true });
+  }
+  return scope.keep(linear(mixed.reshape(x.shape[0]!, -1), p.weight("o_proj.weight"), {
+    residual,
+    lora: pass.lora?.(layer, "o_proj") ?? [],
+  }));
+}
+
+/**
+ * Runs the decoder on embedded tokens.
+ *
+ * @param p Parameters below `model.`.
+ * @param embedded Input rows [B * T, H].
+ * @returns Hidden states after the final norm, [B * T, H].
+ */
+export function llama(
+  p: ParameterScope,
+  embedded: Tensor,
+  config: LlamaConfig,
+  pass: LlamaPass,
+): Tensor {
+  using scope = embedded.device.scope();
+  let x = embedded;
+  pass.trace?.("hidden.0", x);
+  for (let n = 0; n < config.layers; n++) {
+    const layer = p.at(`layers.${n}.`);
+    const step = embedded.device.scope();
+    const normed = rmsNorm(x, layer.tensor("input_layernorm.weight"), config.epsilon);
+    const attended = attend(layer.at("self_attn."), normed, x, n, config, pass);
+    const inner = rmsNorm(
+      attended,
+      layer.tensor("post_attention_layernorm.weight"),
+      config.epsilon,
+    );
+    const next = step.keep(pass.feedForward(layer.at("mlp."), inner, attended, n, pass.trace));
+    step[Symbol.dispose]();
+    if (x !== embedded) x.dispose();
+    x = next;
+    pass.trace?.(n + 1 < config.layers ? `hidden.${n + 1}` : "hidden.last", x);
+  }
+  const normed = rmsNorm(x, p.tensor("norm.weight"), config.epsilon);
+  pass.trace?.(`hidden.${config.layers}`, normed);
+  return scope.keep(normed);
+}

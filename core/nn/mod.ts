@@ -1,0 +1,48 @@
+/**
+ * Building blocks of the models, made of tensor operations only.
+ *
+ * @module
+ */
+export {
+  clipGrid,
+  clipVision,
+  type ClipVisionConfig,
+  clipVisionParameters,
+} from "./clip_vision.ts";
+export { type GenerateSetup, Generation, type SamplingOptions } from "./generate.ts";
+export { type Initialiser, initialValues } from "./initialise.ts";
+export {
+  denseFeedForward,
+  denseFeedForwardParameters,
+  KeyValueCache,
+  llama,
+  type LlamaConfig,
+  llamaHeadSize,
+  llamaParameters,
+  type LlamaPass,
+} from "./llama.ts";
+export { moeFeedForward } from "./moe.ts";
+export {
+  initialParameters,
+  loadParameters,
+  parameterBytes,
+  Parameters,
+  ParameterScope,
+  type ParameterSpec,
+  type PlaceOptions,
+  type WeightStorage,
+} from "./parameters.ts";
+export {
+  densePositions,
+  type SamDecoderConfig,
+  samDecoderParameters,
+  samMaskDecoder,
+  type SamMasks,
+} from "./sam_decoder.ts";
+export {
+  type SamEncoderConfig,
+  samEncoderParameters,
+  samGrid,
+  samImageEncoder,
+} from "./sam_encoder.ts";
+export { type Trace, traceAt, TraceCollector } from "./trace.ts";

@@ -1,0 +1,23 @@
+/**
+ * Tensors and the operations on them. Operations queue work and return at once; only `read` waits for the device.
+ *
+ * @module
+ */
+export * from "./tensor.ts";
+export * from "./elementwise.ts";
+export * from "./weight.ts";
+export * from "./linear.ts";
+export * from "./matmul.ts";
+export * from "./gather.ts";
+export * from "./attention.ts";
+export * from "./windows.ts";
+export * from "./rope.ts";
+export * from "./append.ts";
+export * from "./movement.ts";
+export * from "./norm.ts";
+export * from "./softmax.ts";
+export * from "./random.ts";
+export * from "./conv.ts";
+export * from "./moe.ts";
+export * from "./sampling.ts";
+export * from "./region.ts";

@@ -1,0 +1,164 @@
+/**
+ * MedPLIB's configuration: published sizes and small ones.
+ *
+ * @module
+ */
+import type {
+  ClipVisionConfig,
+  LlamaConfig,
+  SamDecoderConfig,
+  SamEncoderConfig,
+} from "@medvlm/core/nn";
+
+/** The mixture of experts that replaces the feed-forward layer. */
+export interface MoeConfig {
+  /** Decoder layers that have experts; the others are dense. */
+  readonly layers: readonly number[];
+  /** Experts of each of these layers. */
+  readonly experts: readonly number[];
+  /** Experts per token, 1 or 2. */
+  readonly topK: 1 | 2;
+  /** Slots per expert over the even share, in training. */
+  readonly capacityFactor: number;
+  /** The same at inference; with two experts and factor 2 nothing is dropped. */
+  readonly evalCapacityFactor: number;
+  readonly minCapacity: number;
+  /** Weight of the load-balancing loss. */
+  readonly auxLossWeight: number;
+}
+
+/** Everything that decides tensor shapes and the forward pass. */
+export interface MedplibConfig {
+  readonly llama: LlamaConfig;
+  readonly moe: MoeConfig;
+  readonly clip: ClipVisionConfig;
+  /** Hidden state of the tower that is used, counted from the end (-2: one block is skipped). */
+  readonly visionLayer: number;
+  readonly sam: SamEncoderConfig;
+  readonly samDecoder: SamDecoderConfig;
+  /** Channels inside the prompt encoder's mask branch (loaded and saved, unused by MedPLIB). */
+  readonly maskInputChannels: number;
+  /** Most grid points that make up a region feature. */
+  readonly maxRegionPoints: number;
+  /** Logit probability above which a pixel belongs to the mask. */
+  readonly maskThreshold: number;
+  /** Element type of the official files. */
+  readonly stored: "F32" | "BF16";
+}
+
+const samDecoderBase = {
+  depth: 2,
+  heads: 8,
+  mlpWidth: 2048,
+  maskTokens: 4,
+  iouLayers: 3,
+  iouWidth: 256,
+  width: 256,
+};
+
+/** `Huangxs/MedPLIB-7b-2e`: 11.69 billion parameters. */
+export const paper: MedplibConfig = {
+  llama: {
+    vocabulary: 32267,
+    hiddenSize: 4096,
+    intermediateSize: 11008,
+    layers: 32,
+    heads: 32,
+    keyHeads: 32,
+    maxPositions: 4096,
+    epsilon: 1e-5,
+    theta: 10000,
+  },
+  moe: {
+    layers: Array.from({ length: 32 }, (_, n) => n),
+    experts: Array.from({ length: 32 }, () => 2),
+    topK: 1,
+    capacityFactor: 1.5,
+    evalCapacityFactor: 2,
+    minCapacity: 0,
+    auxLossWeight: 0,
+  },
+  clip: {
+    hiddenSize: 1024,
+    intermediateSize: 4096,
+    layers: 24,
+    heads: 16,
+    imageSize: 336,
+    patchSize: 14,
+    activation: "quickGelu",
+    epsilon: 1e-5,
+  },
+  visionLayer: -2,
+  sam: {
+    imageSize: 256,
+    patchSize: 16,
+    width: 768,
+    depth: 12,
+    heads: 12,
+    mlpRatio: 4,
+    window: 14,
+    globalBlocks: [2, 5, 8, 11],
+    outputWidth: 256,
+    adapter: true,
+  },
+  samDecoder: samDecoderBase,
+  maskInputChannels: 16,
+  maxRegionPoints: 512,
+  maskThreshold: 0.1,
+  stored: "BF16",
+};
+
+/** The same architecture, small enough for any machine; the vocabulary is the built-in tokenizer's (see `tokenizer.ts`). */
+function small(
+  vocabulary: number,
+  scale: { hidden: number; layers: number; heads: number; clip: number; sam: number },
+): MedplibConfig {
+  const { hidden, layers, heads } = scale;
+  return {
+    ...paper,
+    llama: {
+      ...paper.llama,
+      vocabulary,
+      hiddenSize: hidden,
+      intermediateSize: Math.round(hidden * 8 / 3 / 32) * 32,
+      layers,
+      heads,
+      keyHeads: heads,
+      maxPositions: 1024,
+    },
+    moe: {
+      ...paper.moe,
+      layers: Array.from({ length: layers }, (_, n) => n),
+      experts: Array.from({ length: layers }, () => 2),
+    },
+    clip: {
+      ...paper.clip,
+      hiddenSize: scale.clip,
+      intermediateSize: 4 * scale.clip,
+      layers: 4,
+      heads: scale.clip / 32,
+      imageSize: 168,
+    },
+    sam: {
+      ...paper.sam,
+      width: scale.sam,
+      depth: 4,
+      heads: scale.sam / 32,
+      globalBlocks: [1, 3],
+      outputWidth: 64,
+    },
+    samDecoder: { ...samDecoderBase, width: 64, mlpWidth: 128, iouWidth: 64 },
+    maskInputChannels: 8,
+    stored: "F32",
+  };
+}
+
+/** Vocabulary of the built-in tokenizer with the added tokens. */
+export const builtInVocabulary = 1024;
+
+/** Named configurations. */
+export const presets = {
+  paper,
+  tiny: small(builtInVocabulary, { hidden: 128, layers: 4, heads: 4, clip: 96, sam: 64 }),
+  small: small(builtInVocabulary, { hidden: 256, layers: 8, heads: 8, clip: 192, sam: 128 }),
+} as const satisfies Record<string, MedplibConfig>;

@@ -1,0 +1,99 @@
+/**
+ * The language model of MedPLIB: image and region rows spliced into the embedded prompt, and LLaMA layers whose
+ * feed-forward part is a mixture of experts.
+ *
+ * @module
+ */
+import { denseFeedForward, type LlamaPass, moeFeedForward, type Parameters } from "@medvlm/core/nn";
+import { gatherRows, spliceRows, type Tensor, tensor, uniforms } from "@medvlm/core/tensor";
+import { InputError } from "@medvlm/core";
+import type { MedplibConfig } from "./config.ts";
+import { expertsOfLayer } from "./params.ts";
+import { imagePlaceholder, regionPlaceholder } from "./prompt.ts";
+
+/**
+ * Embeds a prompt: token rows, with the image rows in the place of -200 and the region row in the place of -300.
+ *
+ * @param ids Token ids with placeholders.
+ * @param image Projected image rows [patches, H].
+ * @param region Region row [1, H]; without it a region placeholder is dropped, as the released evaluation does.
+ * @returns Rows [P, H].
+ */
+export function embedPrompt(
+  p: Parameters,
+  ids: readonly number[],
+  image: Tensor,
+  region: Tensor | undefined,
+): Tensor {
+  const { device } = p;
+  const tokens = Int32Array.from(ids.filter((id) => id >= 0));
+  const index = tensor(device, tokens);
+  using scope = device.scope();
+  const rows = gatherRows(p.weight("model.embed_tokens.weight"), index);
+  const pieces: { tensor: Tensor; start?: number; length?: number }[] = [];
+  let start = 0, seen = 0;
+  const flush = () => {
+    if (seen > start) pieces.push({ tensor: rows, start, length: seen - start });
+    start = seen;
+  };
+  for (const id of ids) {
+    if (id >= 0) {
+      seen++;
+      continue;
+    }
+    flush();
+    if (id === imagePlaceholder) pieces.push({ tensor: image });
+    else if (id === regionPlaceholder && region !== undefined) pieces.push({ tensor: region });
+    else if (id !== regionPlaceholder) {
+      throw new InputError("BAD_PROMPT", `Cannot embed the placeholder ${id}`);
+    }
+  }
+  flush();
+  const spliced = scope.keep(spliceRows(pieces));
+  index.dispose();
+  return spliced;
+}
+
+/**
+ * The feed-forward part of a layer at inference. Its trace gets `layerN.router_logits` [T, E] and `layerN.l_aux` [1].
+ *
+ * @param seed Of the uniform numbers that decide which tokens an over-full expert keeps.
+ */
+export function feedForwardOf(config: MedplibConfig, seed: number): LlamaPass["feedForward"] {
+  const { topK, evalCapacityFactor, minCapacity } = config.moe;
+  return (p, x, residual, layer, trace) => {
+    const experts = expertsOfLayer(config, layer);
+    if (experts === 0) return denseFeedForward(p, x, residual);
+    using scope = x.device.scope();
+    const tokens = x.shape[0]!;
+    const part = p.at("deepspeed_moe.");
+    // With enough slots for every token nothing is dropped and no draw is needed.
+    const mayDrop = evalCapacityFactor * topK < experts;
+    const { y, routing, logits } = moeFeedForward(
+      x,
+      {
+        router: part.weight("gate.wg.weight"),
+        experts: Array.from({ length: experts }, (_, e) => {
+          const expert = part.at(`experts.deepspeed_experts.${e}.`);
+          return {
+            gate: expert.weight("gate_proj.weight"),
+            up: expert.weight("up_proj.weight"),
+            down: expert.weight("down_proj.weight"),
+          };
+        }),
+      },
+      {
+        k: topK,
+        capacityFactor: evalCapacityFactor,
+        minCapacity,
+        residual,
+        ...(mayDrop && topK === 1
+          ? { uniform: uniforms(x.device, tokens * experts, seed, layer).reshape(tokens, experts) }
+          : {}),
+      },
+    );
+    trace?.(`layer${layer}.router_logits`, logits);
+    trace?.(`layer${layer}.l_aux`, routing.auxLoss);
+    return scope.keep(y);
+  };
+}

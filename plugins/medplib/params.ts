@@ -1,0 +1,179 @@
+/**
+ * Every tensor of MedPLIB, in the names of the release (1238 at the published sizes).
+ *
+ * @module
+ */
+import {
+  clipVisionParameters,
+  denseFeedForwardParameters,
+  llamaHeadSize,
+  llamaParameters,
+  type ParameterSpec,
+  samDecoderParameters,
+  samEncoderParameters,
+} from "@medvlm/core/nn";
+import type { MedplibConfig } from "./config.ts";
+
+/** Prefixes of the parts. */
+export const names = {
+  clip: "model.vision_tower.vision_tower.vision_model.",
+  sam: "model.visual_model.",
+  projector: "model.mm_projector.",
+  region: "model.region_fea_adapter.",
+  textProjector: "model.text_hidden_fcs.0.",
+} as const;
+
+/** Buffers that older files carry and nobody needs. */
+export const ignoredNames: readonly RegExp[] = [
+  /\.position_ids$/,
+  /^model\.mm_token_compressor\./,
+  /^model\.mask_encoder\./,
+];
+
+const init = { kind: "normal", std: 0.02 } as const;
+
+/** Number of experts of a decoder layer, 0 where the layer is dense. */
+export function expertsOfLayer({ moe }: MedplibConfig, layer: number): number {
+  const index = moe.layers.indexOf(layer);
+  return index < 0 ? 0 : moe.experts[index]!;
+}
+
+function feedForwardParameters(
+  config: MedplibConfig,
+  layer: number,
+  prefix: string,
+): ParameterSpec[] {
+  const { llama, stored } = config;
+  const experts = expertsOfLayer(config, layer);
+  if (experts === 0) return denseFeedForwardParameters(llama, prefix, stored);
+  const moe = `${prefix}deepspeed_moe.`;
+  return [
+    {
+      name: `${moe}gate.wg.weight`,
+      shape: [experts, llama.hiddenSize],
+      // The router works in float32 whatever the rest does.
+      keep: "float",
+      stored: "F32",
+      init: { kind: "uniform", bound: 1 / Math.sqrt(llama.hiddenSize) },
+    },
+    ...Array.from(
+      { length: experts },
+      (_, e) => denseFeedForwardParameters(llama, `${moe}experts.deepspeed_experts.${e}.`, stored),
+    ).flat(),
+  ];
+}
+
+function rotaryFrequencies(config: MedplibConfig): ParameterSpec[] {
+  const half = llamaHeadSize(config.llama) / 2;
+  return Array.from({ length: config.llama.layers }, (_, n) => ({
+    name: `model.layers.${n}.self_attn.rotary_emb.inv_freq`,
+    shape: [half],
+    keep: "tensor",
+    stored: "F32",
+    init: {
+      kind: "computed",
+      value: (i: number) =>
+        1 / Math.fround(Math.pow(config.llama.theta, Math.fround(2 * i / (2 * half)))),
+    },
+    derived: true,
+  }));
+}
+
+function promptEncoderParameters(config: MedplibConfig, prefix: string): ParameterSpec[] {
+  const width = config.samDecoder.width;
+  const channels = config.maskInputChannels;
+  const tensor = (
+    name: string,
+    shape: number[],
+    how: ParameterSpec["init"] = init,
+  ): ParameterSpec => ({
+    name: prefix + name,
+    shape,
+    keep: "tensor",
+    stored: config.stored,
+    init: how,
+  });
+  const pair = (name: string, shape: number[]) => [
+    tensor(`${name}.weight`, shape),
+    tensor(`${name}.bias`, [shape[0]!], { kind: "zeros" }),
+  ];
+  const norm = (name: string, size: number) => [
+    tensor(`${name}.weight`, [size], { kind: "ones" }),
+    tensor(`${name}.bias`, [size], { kind: "zeros" }),
+  ];
+  return [
+    tensor("pe_layer.positional_encoding_gaussian_matrix", [2, width / 2], {
+      kind: "normal",
+      std: 1,
+    }),
+    ...[0, 1, 2, 3].map((n) => tensor(`point_embeddings.${n}.weight`, [1, width])),
+    tensor("not_a_point_embed.weight", [1, width]),
+    ...pair("mask_downscaling.0", [channels / 4, 1, 2, 2]),
+    ...norm("mask_downscaling.1", channels / 4),
+    ...pair("mask_downscaling.3", [channels, channels / 4, 2, 2]),
+    ...norm("mask_downscaling.4", channels),
+    ...pair("mask_downscaling.6", [width, channels, 1, 1]),
+    tensor("no_mask_embed.weight", [1, width]),
+  ];
+}
+
+function linearPair(
+  config: MedplibConfig,
+  name: string,
+  rows: number,
+  columns: number,
+): ParameterSpec[] {
+  return [
+    { name: `${name}weight`, shape: [rows, columns], keep: "half", stored: config.stored, init },
+    {
+      name: `${name}bias`,
+      shape: [rows],
+      keep: "tensor",
+      stored: config.stored,
+      init: { kind: "zeros" },
+    },
+  ];
+}
+
+/** `mm_projector`: CLIP features to the language model's width. */
+export function projectorParameters(config: MedplibConfig): ParameterSpec[] {
+  const width = config.llama.hiddenSize;
+  return [
+    ...linearPair(config, `${names.projector}0.`, width, config.clip.hiddenSize),
+    ...linearPair(config, `${names.projector}2.`, width, width),
+  ];
+}
+
+/** `region_fea_adapter`: CLIP features to region features. */
+export function regionParameters(config: MedplibConfig): ParameterSpec[] {
+  return linearPair(config, names.region, config.llama.hiddenSize, config.clip.hiddenSize);
+}
+
+/** SAM-Med2D: image encoder, prompt encoder, mask decoder, each name starting with `prefix`. */
+export function samParameters(config: MedplibConfig, prefix: string): ParameterSpec[] {
+  return [
+    ...samEncoderParameters(config.sam, `${prefix}image_encoder.`, config.stored),
+    ...promptEncoderParameters(config, `${prefix}prompt_encoder.`),
+    ...samDecoderParameters(config.samDecoder, `${prefix}mask_decoder.`, config.stored),
+  ];
+}
+
+/** The table of all tensors. */
+export function medplibParameters(config: MedplibConfig): ParameterSpec[] {
+  const { llama, clip, stored } = config;
+  const width = llama.hiddenSize;
+  return [
+    ...llamaParameters(
+      llama,
+      stored,
+      (layer, prefix) => feedForwardParameters(config, layer, prefix),
+    ),
+    ...rotaryFrequencies(config),
+    ...clipVisionParameters(clip, names.clip, stored),
+    ...projectorParameters(config),
+    ...regionParameters(config),
+    ...samParameters(config, names.sam),
+    ...linearPair(config, `${names.textProjector}0.`, width, width),
+    ...linearPair(config, `${names.textProjector}2.`, config.samDecoder.width, width),
+  ];
+}

@@ -1,0 +1,18 @@
+/**
+ * The parts of MedPLIB for those who study or extend it: configuration, parameter table, prompt, preprocessing, vision,
+ * language and grounding.
+ *
+ * @module
+ */
+export * from "./config.ts";
+export * from "./config_files.ts";
+export * from "./grounding.ts";
+export * from "./language.ts";
+export * from "./model.ts";
+export * from "./params.ts";
+export * from "./postprocess.ts";
+export * from "./preprocess.ts";
+export * from "./prompt.ts";
+export * from "./region.ts";
+export * from "./request.ts";
+export * from "./vision.ts";

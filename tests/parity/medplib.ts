@@ -1,0 +1,36 @@
+/**
+ * MedPLIB's kinds of reference cases.
+ *
+ * @module
+ */
+import type { Device } from "@medvlm/core/device";
+import type { Report } from "./harness.ts";
+import { runMoeLayer } from "./medplib_moe.ts";
+import {
+  runClipTower,
+  runLlmMoe,
+  runRegionSampler,
+  runSamDecoder,
+  runSamEncoder,
+} from "./medplib_parts.ts";
+import { runPipeline } from "./medplib_pipeline.ts";
+import { runMaskPostprocess, runMedplibPreprocess } from "./medplib_preprocess.ts";
+import { runMedplibTokenizer } from "./medplib_tokenizer.ts";
+
+/** How each kind is compared: the folder of the case, the report and the device. */
+export const medplibKinds: Readonly<
+  Record<string, (dir: string, report: Report, device: Device) => Promise<void>>
+> = {
+  "tokenizer": runMedplibTokenizer,
+  "preprocess": runMedplibPreprocess,
+  "clip-tower": runClipTower,
+  "region-sampler": runRegionSampler,
+  "moe-layer": runMoeLayer,
+  "llm-moe": runLlmMoe,
+  "sam-med2d-encoder": runSamEncoder,
+  "sam-mask-decoder": runSamDecoder,
+  "mask-postprocess": runMaskPostprocess,
+  "pipeline-vqa": runPipeline,
+  "pipeline-region": runPipeline,
+  "pipeline-seg": runPipeline,
+};

@@ -1,2 +1,0 @@
-import { assertEquals } from "@std/assert";
-Deno.test("x", () => assertEquals(1, 1));
