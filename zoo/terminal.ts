@@ -38,11 +38,8 @@ export const processTerminal: Terminal = {
 
 /** Text of a model with control characters replaced, so that it cannot steer a terminal. */
 export function printable(text: string): string {
-  // deno-lint-ignore no-control-regex
-  return text.replace(
-    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
-    "\ufffd",
-  );
+  const controls = /(?![\n\t])[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu;
+  return text.replace(controls, "\ufffd");
 }
 
 /** A size with a binary unit and three digits, such as `1.25 MiB`. */

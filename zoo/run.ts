@@ -1,0 +1,305 @@
+/**
+ * The main job: load a model, answer one question about one picture, write the answer.
+ *
+ * @module
+ */
+import {
+  DeviceError,
+  type GroundedAnswer,
+  InputError,
+  type Model,
+  openCheckpoint,
+  openDevice,
+  type OpenDeviceOptions,
+  openFolder,
+  type Plugin,
+  type Raster,
+  type Region,
+  type Task,
+  type WeightStorage,
+  writeAtomic,
+} from "@medvlm/core";
+import type { Device, ProfileRow } from "@medvlm/core/device";
+import { checkMemory } from "./memory_plan.ts";
+import { nearest } from "./nearest.ts";
+import { readPicture, readRegion } from "./run_inputs.ts";
+import {
+  answerDocument,
+  notice,
+  overlayPng,
+  type RunRecord,
+  tokensPerSecond,
+  untrainedNotice,
+} from "./run_output.ts";
+import {
+  formatBytes,
+  formatTable,
+  formatTime,
+  printable,
+  Progress,
+  type Terminal,
+} from "./terminal.ts";
+
+/** What to run; everything has a default. */
+export interface RunOptions {
+  /** Picture file. Default: the chest X-ray that ships with the zoo. */
+  readonly image?: string | undefined;
+  readonly prompt?: string | undefined;
+  readonly task?: Task | undefined;
+  /** As typed, see `readRegion`. */
+  readonly regions?: readonly string[];
+  /** Folder of an official checkpoint. Default: random weights of the preset. */
+  readonly checkpoint?: string | undefined;
+  readonly preset?: string | undefined;
+  readonly device?: NonNullable<OpenDeviceOptions["device"]>;
+  readonly dtype?: WeightStorage;
+  readonly maxNewTokens?: number | undefined;
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly seed?: number;
+  /** Folder for the files. */
+  readonly out?: string;
+  /** Print one JSON document and nothing else to standard output. */
+  readonly json?: boolean;
+  readonly profile?: boolean;
+  /** Check every kernel as it runs. */
+  readonly debug?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+const demoPicture = new URL("./demo/chest_xray.jpg", import.meta.url);
+const demoPrompt = "Please segment the left lung in this chest X-ray.";
+const defaultPreset = "tiny";
+const defaultOut = "./medvlm-out";
+
+/** Names of the presets of a plugin must exist; the nearest known one is named. */
+function presetOf<C>(plugin: Plugin<C>, name: string): C {
+  if (Object.hasOwn(plugin.presets, name)) return plugin.presets[name];
+  const known = Object.keys(plugin.presets);
+  throw new InputError(
+    "USAGE",
+    `Cannot use --preset ${JSON.stringify(name.slice(0, 60))}: ${plugin.name} has ${
+      known.join(", ")
+    }; did you mean ${nearest(name, known)}`,
+  );
+}
+
+function checkUsage<C>(plugin: Plugin<C>, { task, checkpoint, preset, prompt }: RunOptions): void {
+  if (task !== undefined && !plugin.tasks.includes(task)) {
+    throw new InputError(
+      "UNSUPPORTED_TASK",
+      `Cannot use --task ${task}: ${plugin.name} does ${plugin.tasks.join(", ")}`,
+    );
+  }
+  if (checkpoint !== undefined && preset !== undefined) {
+    throw new InputError(
+      "USAGE",
+      "Cannot use --preset together with --checkpoint: the checkpoint says its own sizes; leave one of them out",
+    );
+  }
+  if (prompt !== undefined && prompt.trim() === "") {
+    throw new InputError(
+      "EMPTY_PROMPT",
+      "Cannot answer an empty prompt: write a question after --prompt",
+    );
+  }
+  if (preset !== undefined) presetOf(plugin, preset);
+}
+
+/** Loads the checkpoint, or makes random weights. */
+async function loadModel<C>(
+  plugin: Plugin<C>,
+  options: RunOptions,
+  device: Device,
+  terminal: Terminal,
+): Promise<Model> {
+  const { checkpoint, preset = defaultPreset, dtype = "f32", seed = 0, signal } = options;
+  const progress = new Progress(terminal, checkpoint === undefined ? "Making weights" : "Loading");
+  const how = {
+    device,
+    dtype,
+    progress: (done: number, total: number) => progress.update(done, total),
+    ...(signal ? { signal } : {}),
+  };
+  const available = Deno.systemMemoryInfo().available;
+  try {
+    if (checkpoint === undefined) {
+      const config = presetOf(plugin, preset);
+      checkMemory(plugin, config, dtype, device, available);
+      return await plugin.init(config, { ...how, seed });
+    }
+    const folder = await openFolder(checkpoint);
+    using tensors = await openCheckpoint(folder);
+    const config = await plugin.readConfig({ folder, tensors });
+    checkMemory(plugin, config, dtype, device, available);
+    return await plugin.load({ folder, tensors }, { ...how, config });
+  } finally {
+    progress.end();
+  }
+}
+
+/** Streams the answer; text that would steer a terminal is replaced. */
+async function streamAnswer(
+  model: Model,
+  image: Raster,
+  prompt: string,
+  regions: readonly Region[],
+  task: Task | undefined,
+  options: RunOptions,
+  show: (text: string) => void,
+): Promise<GroundedAnswer> {
+  const { maxNewTokens, temperature = 0, topP = 1, seed = 0, signal } = options;
+  const events = model.answer(
+    { image, prompt, ...(task ? { task } : {}), regions },
+    {
+      temperature,
+      topP,
+      seed,
+      ...(maxNewTokens === undefined ? {} : { maxNewTokens }),
+      ...(signal ? { signal } : {}),
+    },
+  );
+  for await (const event of events) {
+    if (event.type === "token") show(printable(event.text));
+    if (event.type === "done") return event.answer;
+  }
+  throw new DeviceError("NO_ANSWER", "Cannot complete the answer: the model stopped without one");
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await Deno.mkdir(path, { recursive: true });
+  } catch (error) {
+    throw new InputError(
+      "NOT_WRITABLE",
+      `Cannot create the folder "${path}" of --out: ${
+        error instanceof Error ? error.message : error
+      }; choose another`,
+      { cause: error },
+    );
+  }
+}
+
+function throwIfStopped(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) {
+    throw new DeviceError("STOPPED", "Stopped before the answer was complete: nothing was written");
+  }
+}
+
+function profileText(rows: readonly ProfileRow[]): string {
+  const rate = (amount: number, milliseconds: number) =>
+    milliseconds > 0 && amount > 0 ? (amount / milliseconds / 1e6).toPrecision(3) : "-";
+  return formatTable([
+    ["kernel", "count", "ms", "GFLOPS", "GB/s"],
+    ...rows.map(({ name, count, milliseconds, flops, bytes }) => [
+      name,
+      `${count}`,
+      milliseconds.toFixed(2),
+      rate(flops, milliseconds),
+      rate(bytes, milliseconds),
+    ]),
+  ]);
+}
+
+function summary(record: RunRecord): string {
+  const { answer: { timings, finish, phrases, ...answer }, device, files } = record;
+  const speed = tokensPerSecond(record.answer);
+  const masks = phrases.reduce((sum, phrase) => sum + phrase.masks.length, 0);
+  const boxes = phrases.reduce((sum, phrase) => sum + phrase.boxes.length, 0);
+  const lines = [
+    answer.text === "" ? "(the answer has no text)" : "",
+    finish === "length" ? "The answer was cut at the token limit (see --max-new-tokens)." : "",
+    `Grounded: ${masks} mask${masks === 1 ? "" : "s"}, ${boxes} box${boxes === 1 ? "" : "es"}`,
+    `Answer:   ${files.answer}`,
+    `Overlay:  ${files.overlay}`,
+    `Time:     load ${formatTime(record.loadMilliseconds)}, prefill ${
+      formatTime(timings.prefill)
+    } (${timings.promptTokens} tokens), decode ${
+      formatTime(timings.decode)
+    } (${timings.newTokens} tokens${
+      speed === undefined ? "" : `, ${speed.toPrecision(3)} tokens/s`
+    }), grounding ${formatTime(timings.ground)}`,
+    record.profile
+      ? `\n${profileText(record.profile)}Peak device memory: ${formatBytes(device.memory.peak)}`
+      : "",
+  ];
+  return lines.filter((line) => line !== "").join("\n") + "\n";
+}
+
+/**
+ * Answers one question and writes `answer.json` and `overlay.png`.
+ *
+ * @throws {InputError} for unusable input, before or after loading.
+ * @throws {DeviceError} when the model does not fit or the device fails, and when the run is stopped.
+ */
+export async function run<C>(
+  plugin: Plugin<C>,
+  options: RunOptions,
+  terminal: Terminal,
+): Promise<void> {
+  checkUsage(plugin, options);
+  const { json = false, out = defaultOut, dtype = "f32", signal } = options;
+  const demo = options.image === undefined;
+  const file = options.image ?? decodeURIComponent(demoPicture.pathname);
+  const prompt = options.prompt ?? demoPrompt;
+  // The demo asks for a mask; a prompt or region of the user's decides by itself.
+  const asksDemo = options.prompt === undefined && (options.regions ?? []).length === 0;
+  const task = options.task ??
+    (asksDemo && plugin.tasks.includes("ground-mask") ? "ground-mask" : undefined);
+  const { raster, format } = await readPicture(file);
+  const regions: Region[] = [];
+  for (const text of options.regions ?? []) regions.push(await readRegion(text, raster));
+  throwIfStopped(signal);
+
+  const say = json ? () => {} : (text: string) => terminal.out(text);
+  const start = terminal.now();
+  try {
+    await using device = await openDevice({
+      device: options.device ?? "auto",
+      checked: options.debug ?? false,
+    });
+    say(`${plugin.name} on ${device.info.name} (${device.kind}), ${dtype}. ${notice}\n`);
+    await using model = await loadModel(plugin, options, device, terminal);
+    const loadMilliseconds = terminal.now() - start;
+    if (model.untrained) say(`${untrainedNotice}\n`);
+    say(
+      `Image:    ${
+        demo ? "the chest X-ray that ships with the zoo" : file
+      }, ${raster.width}x${raster.height}\n`,
+    );
+    say(`Question: ${printable(prompt)}\n\n`);
+    if (options.profile) device.profile(true);
+    const answer = await streamAnswer(model, raster, prompt, regions, task, options, say);
+    throwIfStopped(signal);
+    if (answer.finish === "aborted") throwIfStopped(AbortSignal.abort());
+    const profile = options.profile ? await device.profileRows() : undefined;
+    const folder = out.replace(/(?<=.)\/+$/, "");
+    const record: RunRecord = {
+      plugin: plugin.name,
+      checkpoint: options.checkpoint,
+      preset: options.checkpoint === undefined ? options.preset ?? defaultPreset : undefined,
+      untrained: model.untrained,
+      device,
+      dtype,
+      image: { file: demo ? "chest_xray.jpg" : file, format, raster },
+      prompt,
+      task,
+      regions: options.regions ?? [],
+      answer,
+      loadMilliseconds,
+      weightBytes: model.weightBytes,
+      profile,
+      files: { answer: `${folder}/answer.json`, overlay: `${folder}/overlay.png` },
+    };
+    const document = JSON.stringify(answerDocument(record), null, 2) + "\n";
+    const picture = overlayPng(raster, regions, answer);
+    await makeFolder(folder);
+    await writeAtomic(record.files.overlay, picture);
+    await writeAtomic(record.files.answer, document);
+    say(`${answer.text === "" ? "" : "\n\n"}${summary(record)}`);
+    if (json) terminal.out(document);
+  } catch (error) {
+    throwIfStopped(signal);
+    throw error;
+  }
+}
