@@ -37,7 +37,33 @@ function rightReader(
   };
 }
 
-/** Sum of products in double precision, four independent sums so that additions overlap. */
+/**
+ * Sums of products in double precision of up to four rows of x with one row of the right operand: four independent sums,
+ * so that additions overlap and each value of the row is loaded once.
+ */
+function dots(
+  x: Float32Array,
+  bases: Uint32Array,
+  row: Float64Array,
+  count: number,
+  sums: Float64Array,
+): void {
+  const base0 = bases[0]!, base1 = bases[1]!, base2 = bases[2]!, base3 = bases[3]!;
+  let a = 0, b = 0, c = 0, d = 0;
+  for (let k = 0; k < count; k++) {
+    const value = row[k]!;
+    a += x[base0 + k]! * value;
+    b += x[base1 + k]! * value;
+    c += x[base2 + k]! * value;
+    d += x[base3 + k]! * value;
+  }
+  sums[0] = a;
+  sums[1] = b;
+  sums[2] = c;
+  sums[3] = d;
+}
+
+/** The sum of products of a single row, again as four independent sums. */
 function dot(x: Float32Array, base: number, row: Float64Array, count: number): number {
   let a = 0, b = 0, c = 0, d = 0;
   let k = 0;
@@ -68,12 +94,24 @@ export function productHost(
     );
     const read = rightReader(product, w, parameters);
     const row = new Float64Array(inner);
+    const bases = new Uint32Array(4), sums = new Float64Array(4);
     for (let z = 0; z < parameters.batches; z++) {
       for (let n = 0; n < columns; n++) {
         read(z, n, row);
         const column = outColumn + n;
         for (let r = 0; r < limit; r++) {
-          let sum = dot(x, z * parameters.leftBatch + sources[r]! * inner, row, inner);
+          let sum: number;
+          if (limit - (r & ~3) < 4) {
+            sum = dot(x, z * parameters.leftBatch + sources[r]! * inner, row, inner);
+          } else {
+            if ((r & 3) === 0) {
+              for (let i = 0; i < 4; i++) {
+                bases[i] = z * parameters.leftBatch + sources[r + i]! * inner;
+              }
+              dots(x, bases, row, inner, sums);
+            }
+            sum = sums[r & 3]!;
+          }
           if (h !== undefined && b !== undefined) {
             for (let j = 0; j < rank; j++) sum += h[r * rank + j]! * b[column * rank + j]!;
           }

@@ -213,21 +213,29 @@ export class PackedReader {
     const first = granuleIndex(row, 0, granules);
     if (this.#dtype === "f32" || this.#dtype === "f16") {
       const width = granuleValues[this.#dtype];
-      const mask = width - 1;
-      for (let column = 0; column < columns; column++) {
-        target[column] = values[width * first + panelRows * (column & ~mask) + (column & mask)]!;
+      let at = width * first;
+      for (let column = 0; column < columns; column += width) {
+        const count = Math.min(width, columns - column);
+        for (let i = 0; i < count; i++) target[column + i] = values[at + i]!;
+        at += width * panelRows;
       }
       return;
     }
-    for (let column = 0; column < columns; column++) {
-      const block = column >> 5;
+    const stride = 16 * panelRows;
+    for (let block = 0; block < blocks; block++) {
       const scale = this.#scales[panelRows * (panel * blocks + block) + lane]!;
+      const column = blockColumns * block;
+      const count = Math.min(blockColumns, columns - column);
       if (this.#dtype === "q8") {
-        const at = 16 * (first + panelRows * (column >> 4)) + (column & 15);
-        target[column] = scale * values[at]!;
+        const at = 16 * first + 2 * stride * block;
+        for (let i = 0; i < count; i++) {
+          target[column + i] = scale * values[at + (i >> 4) * stride + (i & 15)]!;
+        }
       } else {
-        const pair = values[16 * (first + panelRows * block) + ((column & 31) >> 1)]!;
-        target[column] = scale * (((column & 1) === 0 ? pair & 15 : pair >> 4) - 8);
+        const at = 16 * first + stride * block;
+        for (let i = 0; i < count; i++) {
+          target[column + i] = scale * (((values[at + (i >> 1)]! >> (4 * (i & 1))) & 15) - 8);
+        }
       }
     }
   }
