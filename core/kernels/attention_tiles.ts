@@ -51,23 +51,29 @@ function tileBytes(tile: AttentionTile): number {
   return 16 * (stagedVectors(tile) + 4 * tile.columns * (groups + 1) + 2 * groups);
 }
 
-/** The largest tile that fits a device, or undefined where none does. */
+/**
+ * The largest tile that fits a device. The last one fits what every WebGPU device has.
+ *
+ * @param valueSize 1 to 256.
+ */
 export function chooseTile(
   valueSize: number,
   { workgroupMemory, workgroupSize }: {
     readonly workgroupMemory: number;
     readonly workgroupSize: number;
   },
-): AttentionTile | undefined {
+): AttentionTile {
   const vectors = Math.ceil(valueSize / 4);
-  for (const [rows, most, slice] of [[8, 20, 16], [4, 20, 16], [4, 16, 8], [4, 8, 8]] as const) {
-    const spread = [1, 2, 4, 8].find((count) => Math.ceil(vectors / count) <= most);
-    if (spread === undefined) continue;
-    const columns = Math.max(8, 4 * Math.ceil(vectors / spread / 4));
-    const tile = { rows, columns, spread, slice };
-    if (tileBytes(tile) <= workgroupMemory && 8 * columns <= workgroupSize) return tile;
-  }
-  return undefined;
+  const tiles = ([[8, 20, 16], [4, 20, 16], [4, 16, 8], [4, 8, 8]] as const).map(
+    ([rows, most, slice]): AttentionTile => {
+      const spread = Math.ceil(vectors / most);
+      const columns = Math.max(8, 4 * Math.ceil(vectors / spread / 4));
+      return { rows, columns, spread, slice };
+    },
+  );
+  return tiles.find((tile) =>
+    tileBytes(tile) <= workgroupMemory && 8 * tile.columns <= workgroupSize
+  ) ?? tiles.at(-1)!;
 }
 
 /**

@@ -6,7 +6,7 @@
 import type { Capabilities, Device } from "../device/mod.ts";
 
 /** The same device, claiming other capabilities. */
-function pretending(device: Device, claims: Partial<Capabilities>): Device {
+export function pretending(device: Device, claims: Partial<Capabilities>): Device {
   const capabilities = { ...device.capabilities, ...claims };
   return new Proxy(device, {
     get(target, name) {

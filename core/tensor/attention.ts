@@ -5,7 +5,7 @@
  */
 import type { Device, Program } from "../device/mod.ts";
 import type { AttentionConstants } from "../kernels/attention.ts";
-import { attentionLanes } from "../kernels/attention_lanes.ts";
+import { attentionLanes, queriesPerLane } from "../kernels/attention_lanes.ts";
 import { attentionTiles, chooseTile } from "../kernels/attention_tiles.ts";
 import { relativeTables } from "../kernels/attention_relative.ts";
 import { broadcastLanes, type HeadsView, type LocatedHeads, locateHeads } from "./heads.ts";
@@ -52,18 +52,19 @@ export interface AttentionOptions {
 }
 
 /** The kernel for a device, and the queries that one of its workgroups takes. */
-function chooseProgram(device: Device, constants: AttentionConstants, vectors: boolean): {
-  program: Program;
-  queriesPerGroup: number;
-} {
-  const { capabilities } = device;
-  const tile = capabilities.software ? undefined : chooseTile(constants.valueSize, capabilities);
-  if (tile !== undefined) {
-    return { program: attentionTiles(constants, tile, vectors), queriesPerGroup: 8 * tile.rows };
-  }
+function chooseProgram(
+  device: Device,
+  constants: AttentionConstants,
+  work: number,
+  vectors: boolean,
+): { program: Program; queriesPerGroup: number } {
   const lanes = broadcastLanes(device);
-  const work = { lanes: lanes || 8, rows: 1, keys: 2, broadcast: lanes > 0 };
-  return { program: attentionLanes(constants, work), queriesPerGroup: work.lanes * work.rows };
+  if (lanes > 0) {
+    const rows = queriesPerLane(constants, work);
+    return { program: attentionLanes(constants, lanes, rows), queriesPerGroup: lanes * rows };
+  }
+  const tile = chooseTile(constants.valueSize, device.capabilities);
+  return { program: attentionTiles(constants, tile, vectors), queriesPerGroup: 8 * tile.rows };
 }
 
 /** q . row for every query and every row and column of the raster: [batch, heads, tokens, gridHeight + gridWidth]. */
@@ -175,6 +176,7 @@ export function attention(
   const { program, queriesPerGroup } = chooseProgram(
     device,
     constants,
+    batch * heads * queries * keys * (headSize + valueSize),
     [query, key, value].every(({ offset, stride }) => offset % 4 === 0 && stride % 4 === 0) &&
       headSize % 4 === 0 && valueSize % 4 === 0,
   );
