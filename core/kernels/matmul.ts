@@ -20,7 +20,9 @@ export { type Product, type ProductParameters } from "./matmul_operands.ts";
 
 /** A kernel and its workgroup counts. */
 export interface PlannedProduct {
+  /** The kernel. */
   readonly program: Program;
+  /** Workgroups over columns, rows and batch. */
   readonly workgroups: readonly [number, number, number];
 }
 

@@ -23,10 +23,15 @@ export type RightKind = WeightDType | "rows" | "rowsMasked" | "columns";
 
 /** The constants of a product that its source depends on. */
 export interface Product {
+  /** How x is read. */
   readonly left: LeftKind;
+  /** What w is. */
   readonly right: RightKind;
+  /** Adds `bias[n]`. */
   readonly bias: boolean;
+  /** Function of the biased sum. */
   readonly activation: Unary | undefined;
+  /** Adds `residual[r, n]` last. */
   readonly residual: boolean;
   /** A low-rank update: h [rows, rank] times b [N, rank] continues the sum. */
   readonly lora: boolean;

@@ -57,7 +57,9 @@ export function packedLayout(rows: number, columns: number, dtype: WeightDType):
 
 /** Packed rows: quants (or plain values) and scales, to be written to their places in a packed matrix. */
 export interface PackedRows {
+  /** Whole granules. */
   readonly values: Uint8Array<ArrayBuffer>;
+  /** f16 scales; empty in f32 and f16. */
   readonly scales: Uint8Array<ArrayBuffer>;
 }
 
@@ -180,6 +182,8 @@ export class PackedReader {
   readonly #scales: Float16Array;
 
   /**
+   * Opens a packed matrix.
+   *
    * @param words The packed matrix.
    * @param rows Rows of the packed matrix.
    * @param columns Columns, without padding.

@@ -44,6 +44,7 @@ export interface LinearOptions {
   readonly residual?: Tensor;
   /** Adapters that act at once. */
   readonly lora?: readonly LoraTerm[];
+  /** Multiplies only some rows of x. */
   readonly select?: RowSelection;
   /** Writes to rows of a tensor [..., N] from `firstRow` on instead of a new one. */
   readonly into?: { readonly tensor: Tensor; readonly firstRow: number };

@@ -13,6 +13,7 @@ import type { Weight } from "./weight.ts";
 
 /** The left operand: rows of `inner` values. */
 export interface LeftOperand {
+  /** Its memory. */
   readonly range: BufferRange;
   /** Rows there are. */
   readonly rows: number;
@@ -22,7 +23,9 @@ export interface LeftOperand {
 
 /** The right operand as a float tensor; [N, K] where it is `transposed`, else [K, N]. */
 export interface RightTensor {
+  /** Its memory. */
   readonly range: BufferRange;
+  /** Its rows, not its columns, belong to the outputs. */
   readonly transposed: boolean;
   /** Values between batch entries. Default 0. */
   readonly batchStride?: number;
@@ -30,10 +33,13 @@ export interface RightTensor {
 
 /** Where the result goes. */
 export interface ProductTarget {
+  /** Its memory. */
   readonly range: BufferRange;
   /** Length of an output row. */
   readonly stride: number;
+  /** Row of the first result. Default 0. */
   readonly firstRow?: number;
+  /** Column of the first result. Default 0. */
   readonly firstColumn?: number;
   /** Values between batch entries. Default 0. */
   readonly batchStride?: number;
@@ -41,16 +47,25 @@ export interface ProductTarget {
 
 /** Everything about a product beyond its operands. */
 export interface ProductOptions {
+  /** Independent products. Default 1. */
   readonly batches?: number;
+  /** Factor of the sums. Default 1. */
   readonly alpha?: number;
+  /** [N], added to the scaled sums. */
   readonly bias?: Tensor | undefined;
+  /** Applied after the bias. */
   readonly activation?: Unary | undefined;
+  /** [rows, N], added last. */
   readonly residual?: Tensor | undefined;
   /** h [rows, rank] and b [N, rank]. */
   readonly update?: { readonly h: Tensor; readonly b: Tensor; readonly rank: number } | undefined;
+  /** Rows of the left operand, by output row. */
   readonly index?: Tensor | undefined;
+  /** First row of the left operand, or first entry of `index`. Default 0. */
   readonly first?: number;
+  /** Counts, of which one limits the rows. */
   readonly counts?: Tensor | undefined;
+  /** Which of the counts. Default 0. */
   readonly counter?: number;
 }
 

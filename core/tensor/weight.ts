@@ -31,12 +31,15 @@ export function weightBytes(rows: number, columns: number, dtype: WeightDType): 
 
 /** A matrix of `rows` times `columns` weights on a device, split by rows so that every part fits a binding. */
 export class Weight {
+  /** Where the weight lives. */
   readonly device: Device;
   /** Output features, N of y = x W^T. */
   readonly rows: number;
   /** Input features, K. */
   readonly columns: number;
+  /** Storage of the values. */
   readonly dtype: WeightDType;
+  /** The rows in order, cut where a binding ends. */
   readonly parts: readonly WeightPart[];
 
   /** Wraps packed parts. To make one from values use {@linkcode weight} or {@linkcode WeightWriter}. */
