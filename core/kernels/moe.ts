@@ -3,7 +3,8 @@
  * outputs. Nothing is read back and no float is added atomically, so results repeat exactly.
  *
  * T tokens, E experts, k choices. Ranks are counted by comparing each choice with all others: T^2 k comparisons, far below
- * the experts' T H F products for any prompt. A single token (every decode step) takes one dispatch.
+ * the experts' T H F products for any prompt. A single token (every decode step) takes one dispatch. The number of experts is
+ * baked into the loops over them: with a bound read from memory lavapipe runs such loops to its limit (2 ms a dispatch).
  *
  * Source: DeepSpeed 0.13.1, `deepspeed/moe/sharded_moe.py` (`top1gating`, `top2gating`).
  *
@@ -16,14 +17,14 @@ const dropped = -1;
 
 const gateWgsl = /* wgsl */ `
 fn gate(token: u32) {
-  let base = token * params.experts;
+  let base = token * EXPERTS;
   var top = -3.0e38;
-  for (var e = 0u; e < params.experts; e++) { top = max(top, logits[base + e]); }
+  for (var e = 0u; e < EXPERTS; e++) { top = max(top, logits[base + e]); }
   var sum = 0.0;
-  for (var e = 0u; e < params.experts; e++) { sum += exp(logits[base + e] - top); }
+  for (var e = 0u; e < EXPERTS; e++) { sum += exp(logits[base + e] - top); }
   var first = 0u;
   var best = -3.0e38;
-  for (var e = 0u; e < params.experts; e++) {
+  for (var e = 0u; e < EXPERTS; e++) {
     gates[base + e] = exp(logits[base + e] - top) / sum;
     // The lowest expert wins a tie.
     if (logits[base + e] > best) { best = logits[base + e]; first = e; }
@@ -35,15 +36,19 @@ fn gate(token: u32) {
 const secondChoice = /* wgsl */ `
   var second = select(0u, 1u, first == 0u);
   var runnerUp = -3.0e38;
-  for (var e = 0u; e < params.experts; e++) {
+  for (var e = 0u; e < EXPERTS; e++) {
     let noisy = logits[base + e] + NOISE;
     if (e != first && noisy > runnerUp) { runnerUp = noisy; second = e; }
   }
   expert[token * K + 1u] = second;`;
 
-function gateSource(k: number, noise: boolean): string {
+function gateSource(k: number, noise: boolean, experts: number): string {
   const second = k === 2 ? secondChoice.replace("NOISE", noise ? "noise[base + e]" : "0.0") : "";
-  return gateWgsl.replace("SECOND", second).replaceAll("K]", `${k}u]`).replaceAll("* K", `* ${k}u`);
+  return gateWgsl.replace("SECOND", second).replaceAll("K]", `${k}u]`).replaceAll("* K", `* ${k}u`)
+    .replaceAll(
+      "EXPERTS",
+      `${experts}u`,
+    );
 }
 
 interface GateArrays {
@@ -83,22 +88,22 @@ const optional = (name: string, present: boolean): Record<string, ArraySpec> =>
   present ? { [name]: { type: "f32", access: "read" } } : {};
 
 /** Softmax over all experts and the chosen experts of every token. Dispatch ceil(T / 64). */
-export function gateProgram(k: 1 | 2, noise: boolean): Program {
-  return program(`moe.gate k${k}${noise ? " noise" : ""}`, () => ({
+export function gateProgram(k: 1 | 2, noise: boolean, experts: number): Program {
+  return program(`moe.gate k${k} e${experts}${noise ? " noise" : ""}`, () => ({
     arrays: {
       logits: { type: "f32", access: "read" },
       gates: { type: "f32", access: "read_write" },
       expert: { type: "u32", access: "read_write" },
       ...optional("noise", noise),
     },
-    parameters: { tokens: "u32", experts: "u32" },
+    parameters: { tokens: "u32" },
     wgsl: /* wgsl */ `
-${gateSource(k, noise)}
+${gateSource(k, noise, experts)}
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (id.x < params.tokens) { gate(id.x); }
 }`,
-    host(arrays, { tokens, experts }) {
+    host(arrays, { tokens }) {
       for (let token = 0; token < tokens; token++) {
         gateOnHost(arrays as unknown as GateArrays, token, experts, k);
       }
@@ -336,8 +341,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 }
 
 /** Everything above for one token, whose choices always fit: one invocation. */
-export function singleTokenProgram(k: 1 | 2, noise: boolean): Program {
-  return program(`moe.single k${k}${noise ? " noise" : ""}`, () => ({
+export function singleTokenProgram(k: 1 | 2, noise: boolean, experts: number): Program {
+  return program(`moe.single k${k} e${experts}${noise ? " noise" : ""}`, () => ({
     arrays: {
       logits: { type: "f32", access: "read" },
       gates: { type: "f32", access: "read_write" },
@@ -350,19 +355,19 @@ export function singleTokenProgram(k: 1 | 2, noise: boolean): Program {
       loss: { type: "f32", access: "read_write" },
       ...optional("noise", noise),
     },
-    parameters: { experts: "u32", capacity: "u32" },
+    parameters: { capacity: "u32" },
     wgsl: /* wgsl */ `
-${gateSource(k, noise)}
+${gateSource(k, noise, experts)}
 @compute @workgroup_size(1)
 fn main() {
   gate(0u);
   let first = expert[0];
-  for (var e = 0u; e < params.experts; e++) {
+  for (var e = 0u; e < ${experts}u; e++) {
     counts[e] = u32(e == first);
     used[e] = u32(${k === 2 ? "e == first || e == expert[1]" : "e == first"});
     tokenOf[e * params.capacity] = 0u;
   }
-  loss[0] = f32(params.experts) * gates[first];
+  loss[0] = f32(${experts}u) * gates[first];
   slot[0] = 0;
   ${
       k === 1 ? "weight[0] = gates[first];" : `slot[1] = 0;
@@ -371,7 +376,7 @@ fn main() {
   weight[1] = gates[expert[1]] / total;`
     }
 }`,
-    host(arrays, { experts, capacity }) {
+    host(arrays, { capacity }) {
       const { gates, expert, slot, weight, tokenOf, counts, used, loss } = arrays;
       gateOnHost(arrays as unknown as GateArrays, 0, experts, k);
       const chosen = [...expert.subarray(0, k)];

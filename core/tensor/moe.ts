@@ -112,7 +112,7 @@ export function routeTokens(
   const { gates, expert, slot, weight, tokenOf, used } = routing;
   if (tokens === 1) {
     device.dispatch(
-      singleTokenProgram(k, noise !== undefined),
+      singleTokenProgram(k, noise !== undefined, experts),
       {
         logits: logits.range,
         gates: gates.range,
@@ -125,7 +125,7 @@ export function routeTokens(
         loss: routing.auxLoss.range,
         ...noiseRange,
       },
-      { experts, capacity },
+      { capacity },
       [1],
     );
     return routing;
@@ -135,9 +135,9 @@ export function routeTokens(
   const kept = make([tokens, k], "u32");
   const chosen = { gates: gates.range, expert: expert.range };
   device.dispatch(
-    gateProgram(k, noise !== undefined),
+    gateProgram(k, noise !== undefined, experts),
     { logits: logits.range, ...chosen, ...noiseRange },
-    { tokens, experts },
+    { tokens },
     [groups],
   );
   const priority = k === 1 ? uniform : undefined;
