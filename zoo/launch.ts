@@ -46,21 +46,26 @@ if (!(await jsrResolves())) {
   }
 }
 
+// Linux graphics drivers complain on standard error where this is not set; an existing folder is enough.
+if (Deno.build.os === "linux" && !Deno.env.get("XDG_RUNTIME_DIR")) {
+  env.XDG_RUNTIME_DIR = file(".");
+}
+
 const run = (
   script: string,
   args: string[],
 ) => ["run", "-A", "--quiet", ...lock, file(script), ...args];
+const callerFolder = Deno.env.get("INIT_CWD") ?? Deno.cwd();
 const programs: Record<string, { args: string[]; cwd?: string }> = {
   test: { args: ["test", "-A", "--quiet", ...lock, ...rest], cwd: file(".") },
   check: { args: run("zoo/check.ts", rest), cwd: file(".") },
+  parity: { args: run("tests/parity/main.ts", rest) },
+  bench: { args: run("bench/main.ts", rest) },
 };
-const program = programs[command] ?? {
-  args: run("zoo/main.ts", [command, ...rest]),
-  cwd: Deno.env.get("INIT_CWD") ?? Deno.cwd(),
-};
+const program = programs[command] ?? { args: run("zoo/main.ts", [command, ...rest]) };
 const child = new Deno.Command(Deno.execPath(), {
   args: program.args,
-  cwd: program.cwd,
+  cwd: program.cwd ?? callerFolder,
   env,
   stdin: "inherit",
   stdout: "inherit",

@@ -42,10 +42,10 @@ export interface RunRecord {
   readonly files: { readonly answer: string; readonly overlay: string };
 }
 
-/** Tokens per second of the decoding phase; undefined when there was none. */
+/** Tokens per second of the decoding phase, which starts when the first token is there; undefined for one token. */
 export function tokensPerSecond({ timings }: GroundedAnswer): number | undefined {
   const { newTokens, decode } = timings;
-  return newTokens > 0 && decode > 0 ? newTokens / decode * 1000 : undefined;
+  return newTokens > 1 && decode > 0 ? (newTokens - 1) / decode * 1000 : undefined;
 }
 
 /** Run lengths down the columns, zeros first: the uncompressed masks of COCO files. */
