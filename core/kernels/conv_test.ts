@@ -1,8 +1,10 @@
 import { assertEquals, assertThrows } from "@std/assert";
+import type { Device } from "../device/mod.ts";
 import { conv2d, type ConvOptions, convTranspose2d, patchEmbed } from "../tensor/conv.ts";
 import { tensor } from "../tensor/tensor.ts";
 import { type Unary, unaryFunctions } from "./elementwise.ts";
 import { assertCloseTo, deviceTest, normals } from "./kernel_testing.ts";
+import { variants } from "./variant_testing.ts";
 
 interface Case extends Pick<ConvOptions, "stride" | "padding" | "groups" | "activation"> {
   x: [number, number, number, number];
@@ -87,9 +89,12 @@ const cases: Case[] = [
   { x: [1, 3, 2, 2], w: [4, 3, 3], padding: 3, bias: true, activation: "sigmoid" },
   { x: [1, 4, 130, 67], w: [8, 7, 7], padding: 3, stride: 2 },
   { x: [4, 2, 1, 13], w: [32, 1, 5], padding: 0, stride: 1 },
-  { x: [1, 10, 6, 64], w: [10, 1, 3], groups: 2, padding: 1 },
+  { x: [1, 10, 6, 64], w: [38, 1, 3], groups: 2, padding: 1 },
   { x: [1, 40, 64, 64], w: [16, 3, 3], padding: 1, bias: true, activation: "quickGelu" },
   { x: [1, 2, 4, 4], w: [1, 2, 2], padding: 1, stride: 5 },
+  { x: [1, 5, 9, 10], w: [20, 3, 2], padding: 1, stride: 2, bias: true },
+  // Enough for the large tiles of a GPU.
+  { x: [1, 1, 130, 130], w: [64, 2, 2], bias: true },
 ];
 
 function make(one: Case, seed: number) {
@@ -103,21 +108,34 @@ function make(one: Case, seed: number) {
   };
 }
 
-deviceTest("conv2d equals the direct sum", async (device) => {
-  for (const [seed, one] of cases.entries()) {
-    const { x, w, b, per } = make(one, seed);
-    using scope = device.scope();
-    const y = conv2d(
-      tensor(device, x, one.x),
-      tensor(device, w, [one.w[0], per, ...one.w.slice(1)]),
-      {
+/** The device with all cases, and its other kernels (those of GPUs, those without subgroups) with some of them. */
+function portions<T>(device: Device, all: readonly T[]): { device: Device; some: readonly T[] }[] {
+  const steps: Record<string, number> = {
+    [device.kind]: 1,
+    "gpu": 2,
+    "software without subgroups": 5,
+  };
+  return variants(device).filter(({ name }) => name in steps).map(({ name, device }) => ({
+    device,
+    some: all.filter((_, i) => i % steps[name]! === 0),
+  }));
+}
+
+deviceTest("conv2d equals the direct sum", async (host) => {
+  for (const { device, some } of portions(host, cases)) {
+    for (const [seed, one] of some.entries()) {
+      const { x, w, b, per } = make(one, seed);
+      using scope = device.scope();
+      const weight = tensor(device, w, [one.w[0], per, one.w[1], one.w[2]]);
+      const y = conv2d(tensor(device, x, one.x), weight, {
         ...one,
         ...(b === undefined ? {} : { bias: tensor(device, b) }),
-      } as ConvOptions,
-    );
-    const expected = reference(x, w, b, one);
-    assertEquals(y.shape, expected.shape);
-    assertCloseTo(await scope.keep(y).readFloats(), expected.y, { what: JSON.stringify(one) });
+      } as ConvOptions);
+      const expected = reference(x, w, b, one);
+      assertEquals(y.shape, expected.shape);
+      assertCloseTo(await scope.keep(y).readFloats(), expected.y, { what: JSON.stringify(one) });
+      y.dispose();
+    }
   }
 });
 
@@ -135,21 +153,27 @@ const transposed: Case[] = [
   { x: [1, 32, 16, 17], w: [16, 2, 2], stride: 2, bias: true },
   { x: [3, 2, 1, 6], w: [5, 1, 7], padding: 0 },
   { x: [1, 8, 33, 31], w: [8, 4, 4], stride: 4 },
+  { x: [1, 3, 5, 6], w: [20, 3, 3], stride: 2, padding: 1, bias: true },
+  // Enough for the large tiles of a GPU.
+  { x: [1, 1, 64, 64], w: [64, 2, 2], stride: 2 },
 ];
 
-deviceTest("convTranspose2d equals scattering", async (device) => {
-  for (const [seed, one] of transposed.entries()) {
-    const { x, b } = make(one, seed);
-    const [, ci] = one.x, [co, kh, kw] = one.w;
-    const w = normals(ci * co * kh * kw, seed + 9).map((v) => v / Math.sqrt(ci));
-    using scope = device.scope();
-    const y = convTranspose2d(tensor(device, x, one.x), tensor(device, w, [ci, co, kh, kw]), {
-      ...one,
-      ...(b === undefined ? {} : { bias: tensor(device, b) }),
-    } as ConvOptions);
-    const expected = transposedReference(x, w, b, one);
-    assertEquals(y.shape, expected.shape);
-    assertCloseTo(await scope.keep(y).readFloats(), expected.y, { what: JSON.stringify(one) });
+deviceTest("convTranspose2d equals scattering", async (host) => {
+  for (const { device, some } of portions(host, transposed)) {
+    for (const [seed, one] of some.entries()) {
+      const { x, b } = make(one, seed);
+      const [, ci] = one.x, [co, kh, kw] = one.w;
+      const w = normals(ci * co * kh * kw, seed + 9).map((v) => v / Math.sqrt(ci));
+      using scope = device.scope();
+      const y = convTranspose2d(tensor(device, x, one.x), tensor(device, w, [ci, co, kh, kw]), {
+        ...one,
+        ...(b === undefined ? {} : { bias: tensor(device, b) }),
+      } as ConvOptions);
+      const expected = transposedReference(x, w, b, one);
+      assertEquals(y.shape, expected.shape);
+      assertCloseTo(await scope.keep(y).readFloats(), expected.y, { what: JSON.stringify(one) });
+      y.dispose();
+    }
   }
 });
 

@@ -3,13 +3,14 @@
  *
  * @module
  */
-import type { Capabilities } from "../device/mod.ts";
+import type { Capabilities, Program } from "../device/mod.ts";
 import {
   type ConvParameters,
   convProgram,
   type ConvSpec,
   type ConvTiling,
 } from "../kernels/conv.ts";
+import { convTileProgram } from "../kernels/conv_tile.ts";
 import type { Unary } from "../kernels/elementwise.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 
@@ -249,39 +250,53 @@ function dispatchConv(
   sizes: Omit<ConvParameters, "gridHeight" | "gridWidth" | "blocks">,
 ): void {
   const { transposed, kh, kw, stride } = spec;
-  const { batch, groups, inChannels, outChannels, outHeight, outWidth, padding } = sizes;
+  const { batch, groups, inChannels, outChannels, outHeight, outWidth } = sizes;
+  const { capabilities } = x.device;
+  const phases = transposed ? stride * stride : 1;
   const gridHeight = transposed ? Math.ceil(outHeight / stride) : outHeight;
   const gridWidth = transposed ? Math.ceil(outWidth / stride) : outWidth;
-  const tiling = registerTiling(x.device.capabilities, outChannels, gridWidth);
-  const blocks = Math.ceil(outChannels / tiling.rows);
-  const phases = transposed ? stride * stride : 1;
-  x.device.dispatch(
-    convProgram(spec, tiling),
-    { input: x.range, weight: weight.range, bias: (bias ?? weight).range, output: y.range },
-    { ...sizes, gridHeight, gridWidth, blocks },
-    [
-      Math.ceil(gridHeight * Math.ceil(gridWidth / tiling.pixels) / tiling.lanes),
-      groups * blocks,
-      batch * phases,
-    ],
-    {
-      flops: 2 * batch * groups * outChannels * inChannels * kh * kw * outHeight * outWidth /
-        phases,
-      bytes: 4 * (x.size + weight.size + y.size),
-    },
-  );
+  const planes = batch * phases;
+  const launch = (program: Program, tiles: number, rows: number): void => {
+    const blocks = Math.ceil(outChannels / rows);
+    x.device.dispatch(
+      program,
+      { input: x.range, weight: weight.range, bias: (bias ?? weight).range, output: y.range },
+      { ...sizes, gridHeight, gridWidth, blocks },
+      [tiles, groups * blocks, planes],
+      {
+        flops: 2 * y.size * inChannels * kh * kw / phases,
+        bytes: 4 * (x.size + weight.size + y.size),
+      },
+    );
+  };
+  if (!capabilities.software && outChannels >= 16) {
+    const pixels = gridHeight * gridWidth;
+    const large = Math.ceil(pixels / 64) * Math.ceil(outChannels / 64) * groups * planes;
+    const side = large >= busyTiles ? 64 : 32;
+    launch(convTileProgram(spec, side), Math.ceil(pixels / side), side);
+  } else {
+    const tiling = registerTiling(capabilities, outChannels, gridWidth);
+    const tiles = gridHeight * Math.ceil(gridWidth / tiling.pixels);
+    launch(convProgram(spec, tiling), Math.ceil(tiles / tiling.lanes), tiling.rows);
+  }
 }
 
-/** Tiles of a software adapter: as large as the shape allows, weights broadcast where subgroups have a fixed size. */
+/** Large tiles that occupy a large GPU; with fewer, smaller tiles spread the work better. */
+const busyTiles = 256;
+
+/** Register tiles as large as the shape allows; on software adapters with subgroups of one size weights are broadcast. */
 function registerTiling(
-  { subgroups, subgroupSizes: [smallest, largest] }: Capabilities,
+  { software, subgroups, subgroupSizes: [smallest, largest] }: Capabilities,
   outChannels: number,
   gridWidth: number,
 ): ConvTiling {
-  const pixels = gridWidth > 4 ? 8 : gridWidth > 2 ? 4 : 2;
+  const most = software ? 8 : 4;
+  const pixels = gridWidth > 4 ? most : gridWidth > 2 ? 4 : 2;
+  const rows = outChannels > 8 ? 16 : outChannels > 4 ? 8 : outChannels > 1 ? 4 : 1;
+  if (!software) return { lanes: 64, rows: Math.min(rows, 8), pixels, broadcast: false };
   const broadcast = subgroups && smallest === largest && 16 % smallest === 0 &&
     outChannels >= smallest;
-  const lanes = broadcast ? smallest : 8;
-  const rows = outChannels > 8 ? 16 : outChannels > 4 ? 8 : outChannels > 1 ? 4 : 1;
-  return { lanes, rows: broadcast ? Math.max(lanes, rows) : rows, pixels, broadcast };
+  return broadcast
+    ? { lanes: smallest, rows: Math.max(smallest, rows), pixels, broadcast }
+    : { lanes: 8, rows, pixels, broadcast };
 }
