@@ -21,34 +21,48 @@ export interface RowTeam {
 const rowsAlone = 64;
 
 /**
- * Most loads per invocation on software adapters. lavapipe ends every loop of an invocation, silently, once its loops
- * together have run 65535 times; kernels here walk a row at most four times.
+ * Loop iterations an invocation may run on software adapters: lavapipe ends every loop of an invocation, silently, once its
+ * loops together have run 65535 times.
  */
-const softwareLoads = 16000;
+const softwareIterations = 64000;
 
 /** Loads per invocation under which another lane does not pay. */
 const loadsPerLane = 4;
+
+/** What a kernel asks of its teams. */
+export interface TeamOptions {
+  /** Most loads that a single invocation may do alone, 0 when the kernel needs a workgroup per row. Default 8. */
+  readonly few?: number;
+  /** Loop iterations per load, over the whole kernel. Default 4. */
+  readonly walks?: number;
+}
 
 /**
  * Chooses a team.
  *
  * @param capabilities The device.
  * @param loads Loads per row (vectors or scalars).
- * @param few Most loads that a single invocation may do alone.
  */
-export function rowTeam(capabilities: Capabilities, loads: number, few = 8): RowTeam {
+export function rowTeam(
+  capabilities: Capabilities,
+  loads: number,
+  { few = 8, walks = 4 }: TeamOptions = {},
+): RowTeam {
   if (loads <= few) return { lanes: 1, exchange: "alone" };
   const { software, subgroups, subgroupSizes: [smallest, largest] } = capabilities;
+  const fixed = subgroups && smallest === largest && smallest > 1;
+  const widest = Math.min(256, capabilities.workgroupSize);
   if (software) {
-    const own = subgroups && smallest === largest && smallest > 1;
-    if (own && loads <= smallest * softwareLoads) return { lanes: smallest, exchange: "subgroup" };
-    if (!own && loads <= softwareLoads / 4) return { lanes: 1, exchange: "alone" };
-    return { lanes: Math.min(256, capabilities.workgroupSize), exchange: "memory" };
+    const lanes = fixed ? smallest : 1;
+    if ((fixed || few > 0) && loads * walks <= lanes * softwareIterations) {
+      return { lanes, exchange: fixed ? "subgroup" : "alone" };
+    }
+    return { lanes: widest, exchange: fixed ? "subgroups" : "memory" };
   }
   const wanted = 2 ** Math.ceil(Math.log2(loads / loadsPerLane));
-  const lanes = Math.min(256, capabilities.workgroupSize, Math.max(32, wanted));
+  const lanes = Math.min(widest, Math.max(32, wanted));
   if (!subgroups || lanes < largest) return { lanes, exchange: "memory" };
-  return { lanes, exchange: lanes === smallest ? "subgroup" : "subgroups" };
+  return { lanes, exchange: fixed && lanes === largest ? "subgroup" : "subgroups" };
 }
 
 /** The part of a program key that names a team. */

@@ -1,85 +1,56 @@
 /**
- * Choosing tokens on the device: greedy, or temperature with top-p, and the bookkeeping of a decode step.
+ * Choosing the next token on the device, and the bookkeeping of a decode step.
  *
- * One workgroup walks over the V logits; a step of top-p sampling reads them about 35 times, V is at most some 10^5. Which
- * tokens survive top-p is found by bisection over the bits of the smallest kept probability, so nothing is sorted.
+ * Greedy: the most probable token. Otherwise a token is drawn from softmax(logits / temperature), restricted first to the k most probable
+ * ones (and those equal to the k-th), then to the smallest set of most probable ones whose mass reaches topP; the token that
+ * crosses it is kept. Of tokens equal at that edge the first in index order are kept.
  *
- * Source of the rule: Transformers `TopPLogitsWarper` (the token that crosses the mass is kept).
+ * One team of lanes does it in one dispatch (see `row_team.ts`): the maximum; the weights exp((logit - maximum) / temperature),
+ * kept in a scratch buffer; the two edges by bisection over the bits of what is compared, 16 walks each, so that nothing is sorted
+ * (see `ordering.ts`); at last every lane weighs a contiguous share, the lane whose share holds the drawn mass looks for the
+ * token in it. Traffic: 4 V bytes plus about 20 to 36 V values from the cache.
+ *
+ * Sources: Transformers `TopKLogitsWarper` and `TopPLogitsWarper` for what is kept (their sorting leaves equals undefined); Holtzman et
+ * al. 2020 for top-p; Philox for the uniform number (see `random.ts`), keyed by the seed, the counter being the step.
  *
  * @module
  */
 import { type Program, program } from "../device/mod.ts";
+import { argmaxReductions, argmaxWalk, hostArgmax } from "./argmax.ts";
+import { orderKeyWgsl, thresholdSearch, walkRow } from "./ordering.ts";
 import { philox4x32, philoxWgsl, uniformOf } from "./random.ts";
+import { type RowTeam, teamKey, teamMain, teamReductions, teamSubgroups } from "./row_team.ts";
 
-const width = 128;
+/** Word of the Philox counter that keeps the sampler's numbers apart from all others. */
+const samplerStream = 0x73616d70;
 
-/** Lowest index of the largest value of each row. Dispatch (rows). */
-export function argmaxProgram(): Program {
-  return program("argmax", () => ({
-    arrays: {
-      x: { type: "f32", access: "read" },
-      index: { type: "u32", access: "read_write" },
-    },
-    parameters: { rows: "u32", columns: "u32" },
-    wgsl: /* wgsl */ `
-var<workgroup> values: array<f32, ${width}>;
-var<workgroup> places: array<u32, ${width}>;
-@compute @workgroup_size(${width})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let row = workgroupIndex(group, groups);
-  if (row < params.rows) {
-    var best = -3.4028234e38;
-    var place = 0u;
-    for (var i = lane; i < params.columns; i += ${width}u) {
-      let value = x[row * params.columns + i];
-      if (value > best) { best = value; place = i; }
-    }
-    values[lane] = best;
-    places[lane] = place;
-  }
-  workgroupBarrier();
-  if (row < params.rows && lane == 0u) {
-    var best = values[0];
-    var place = places[0];
-    for (var i = 1u; i < ${width}u; i++) {
-      if (values[i] > best || (values[i] == best && places[i] < place)) { best = values[i]; place = places[i]; }
-    }
-    index[row] = place;
-  }
-}`,
-    host({ x, index }, { rows, columns }) {
-      for (let row = 0; row < rows; row++) {
-        index[row] = argmaxOnHost(x.subarray(row * columns, (row + 1) * columns));
-      }
-    },
-  }));
+const stateArrays = {
+  token: { type: "u32", access: "read_write" },
+  position: { type: "u32", access: "read_write" },
+  length: { type: "u32", access: "read_write" },
+  step: { type: "u32", access: "read_write" },
+  ring: { type: "u32", access: "read_write" },
+} as const;
+
+const advanceWgsl = /* wgsl */ `
+fn advance(chosen: u32) {
+  token[0] = chosen;
+  ring[step[0] % params.capacity] = chosen;
+  step[0] += 1u;
+  position[0] += 1u;
+  length[0] += 1u;
+}`;
+
+interface StateArrays {
+  readonly token: Uint32Array;
+  readonly position: Uint32Array;
+  readonly length: Uint32Array;
+  readonly step: Uint32Array;
+  readonly ring: Uint32Array;
 }
 
-function argmaxOnHost(values: Float32Array): number {
-  let place = 0;
-  for (let i = 1; i < values.length; i++) if (values[i]! > values[place]!) place = i;
-  return place;
-}
-
-const finish = /* wgsl */ `
-    token[0] = chosen;
-    ring[step[0] % params.capacity] = chosen;
-    step[0] = step[0] + 1u;
-    position[0] = position[0] + 1u;
-    length[0] = length[0] + 1u;`;
-
-interface SampleArrays {
-  logits: Float32Array;
-  token: Uint32Array;
-  position: Uint32Array;
-  length: Uint32Array;
-  step: Uint32Array;
-  ring: Uint32Array;
-}
-
-function finishOnHost(
-  { token, position, length, step, ring }: SampleArrays,
+function advanceOnHost(
+  { token, position, length, step, ring }: StateArrays,
   chosen: number,
   capacity: number,
 ): void {
@@ -90,161 +61,256 @@ function finishOnHost(
   length[0]!++;
 }
 
-const state = {
-  logits: { type: "f32", access: "read" },
-  token: { type: "u32", access: "read_write" },
-  position: { type: "u32", access: "read_write" },
-  length: { type: "u32", access: "read_write" },
-  step: { type: "u32", access: "read_write" },
-  ring: { type: "u32", access: "read_write" },
-} as const;
-
-/** The most probable token, lowest index on ties; then token, ring, step, position and length move on. Dispatch 1. */
-export function greedyProgram(): Program {
-  return program("sample greedy", () => ({
-    arrays: state,
-    parameters: { columns: "u32", capacity: "u32" },
-    wgsl: /* wgsl */ `
-var<workgroup> values: array<f32, ${width}>;
-var<workgroup> places: array<u32, ${width}>;
-@compute @workgroup_size(${width})
-fn main(@builtin(local_invocation_index) lane: u32) {
-  var best = -3.4028234e38;
-  var place = 0u;
-  for (var i = lane; i < params.columns; i += ${width}u) {
-    let value = logits[i];
-    if (value > best) { best = value; place = i; }
-  }
-  values[lane] = best;
-  places[lane] = place;
-  workgroupBarrier();
-  if (lane == 0u) {
-    var top = values[0];
-    var chosen = places[0];
-    for (var i = 1u; i < ${width}u; i++) {
-      if (values[i] > top || (values[i] == top && places[i] < chosen)) { top = values[i]; chosen = places[i]; }
-    }${finish}
-  }
-}`,
+/** Takes the most probable token, the lowest index among equals, and moves the state on. Parameter `rows` is 1. Dispatch 1. */
+export function greedyProgram(team: RowTeam): Program {
+  return program(`sample greedy ${teamKey(team)}`, () => ({
+    arrays: { input: { type: "f32", access: "read" }, ...stateArrays },
+    parameters: { rows: "u32", columns: "u32", capacity: "u32" },
+    subgroups: teamSubgroups(team),
+    wgsl: [
+      orderKeyWgsl,
+      advanceWgsl,
+      teamReductions(team, argmaxReductions),
+      teamMain(
+        team,
+        /* wgsl */ `
+  let start = 0u;
+  let end = params.columns;
+${argmaxWalk(team)}
+  if (lane == 0u) { advance(best); }`,
+      ),
+    ].join("\n"),
     host(arrays, { columns, capacity }) {
-      finishOnHost(arrays, argmaxOnHost(arrays.logits.subarray(0, columns)), capacity);
+      advanceOnHost(arrays, hostArgmax(arrays.input, 0, columns), capacity);
     },
   }));
 }
 
 /**
- * A token drawn from softmax(logits / temperature) restricted to the smallest set of most probable tokens whose mass reaches
- * `topP`; the uniform number is Philox of the seed at the step. Then the state moves on. Dispatch 1.
+ * Draws a token and moves the state on. Parameter `rows` is 1, `topK` 0 and `topP` 1 keep everything; `weights` is scratch for
+ * V numbers. The team must not be `alone`. Dispatch 1.
  */
-export function sampleProgram(): Program {
-  return program("sample top-p", () => ({
-    arrays: state,
+export function sampleProgram(team: RowTeam): Program {
+  return program(`sample ${teamKey(team)}`, () => ({
+    arrays: {
+      input: { type: "f32", access: "read" },
+      weights: { type: "f32", access: "read_write" },
+      ...stateArrays,
+    },
     parameters: {
+      rows: "u32",
       columns: "u32",
       capacity: "u32",
-      inverse: "f32",
+      inverseTemperature: "f32",
       topP: "f32",
+      topK: "u32",
       seedLow: "u32",
       seedHigh: "u32",
     },
-    wgsl: /* wgsl */ `
-${philoxWgsl}
-var<workgroup> parts: array<f32, ${width}>;
-var<workgroup> shared_: f32;
-fn total(lane: u32, part: f32) -> f32 {
-  workgroupBarrier();
-  parts[lane] = part;
-  workgroupBarrier();
-  if (lane == 0u) {
-    var sum = 0.0;
-    for (var i = 0u; i < ${width}u; i++) { sum += parts[i]; }
-    shared_ = sum;
-  }
-  return workgroupUniformLoad(&shared_);
+    subgroups: teamSubgroups(team),
+    wgsl: sampleSource(team),
+    host: hostSample,
+  }));
 }
-@compute @workgroup_size(${width})
-fn main(@builtin(local_invocation_index) lane: u32) {
-  var best = -3.4028234e38;
-  for (var i = lane; i < params.columns; i += ${width}u) { best = max(best, logits[i]); }
-  parts[lane] = best;
+
+function sampleSource(team: RowTeam): string {
+  const { lanes } = team;
+  return [
+    orderKeyWgsl,
+    advanceWgsl,
+    philoxWgsl,
+    /* wgsl */ `
+var<workgroup> shareMass: array<f32, ${lanes}>;
+var<workgroup> shareEqual: array<u32, ${lanes}>;
+var<workgroup> owner: u32;
+var<workgroup> ownerGoal: f32;
+var<workgroup> ownerEqual: u32;`,
+    teamReductions(team, [
+      ...argmaxReductions,
+      { name: "sumFour", type: "vec4<f32>", operation: "add" },
+    ]),
+    teamMain(
+      team,
+      /* wgsl */ `
+  let start = 0u;
+  let end = params.columns;
+${argmaxWalk(team)}
+  let peak = clamp(input[best], -3e38, 3e38);
+  var least = 0u;
+  if (params.topK > 0u) {
+${
+        thresholdSearch(team, {
+          name: "kth",
+          bits: 32,
+          word: "orderKey(input[i])",
+          amount: "1.0",
+          required: "f32(params.topK)",
+        })
+      }
+    least = kth;
+  }
+  var mass = 0.0;
+${
+        walkRow(
+          team,
+          /* wgsl */ `
+      let key = orderKey(input[i]);
+      let weight = exp((clamp(input[i], -3e38, 3e38) - peak) * params.inverseTemperature);
+      let kept = select(0.0, weight, key >= least && key > 0u);
+      weights[i] = kept;
+      mass += kept;`,
+        )
+      }
+  // Weights above the edge are kept, and the first few that equal it.
+  var edge = 0u;
+  var equals = 0u;
+  if (params.topP < 1.0) {
+    let wanted = max(params.topP * sumFour(vec4<f32>(mass, 0.0, 0.0, 0.0)).x, 1e-30);
+${
+        thresholdSearch(team, {
+          name: "crossing",
+          bits: 30,
+          word: "bitcast<u32>(weights[i])",
+          amount: "weights[i]",
+          required: "wanted",
+        })
+      }
+    edge = crossing;
+    mass = 0.0;
+${walkRow(team, "mass += select(0.0, weights[i], bitcast<u32>(weights[i]) > edge);")}
+    let missing = wanted - sumFour(vec4<f32>(mass, 0.0, 0.0, 0.0)).x;
+    equals = u32(max(1.0, ceil(min(missing / bitcast<f32>(edge), 4e6))));
+  }
+  // From here on a lane reads weights that other lanes wrote.
+  storageBarrier();
+  let share = (params.columns + ${lanes - 1}u) / ${lanes}u;
+  let first = min(lane * share, end);
+  let last = min(first + share, end);
+  var shareAbove = 0.0;
+  var same = 0u;
+  for (var i = first; i < last; i++) {
+    let weight = weights[i];
+    let word = bitcast<u32>(weight);
+    shareAbove += select(0.0, weight, word > edge);
+    same += u32(word == edge);
+  }
+  shareMass[lane] = shareAbove;
+  shareEqual[lane] = same;
   workgroupBarrier();
   if (lane == 0u) {
-    for (var i = 1u; i < ${width}u; i++) { best = max(best, parts[i]); }
-    shared_ = best;
-  }
-  let top = workgroupUniformLoad(&shared_);
-  // Invocation l owns the tokens [l * chunk, (l + 1) * chunk), in order.
-  let chunk = (params.columns + ${width - 1}u) / ${width}u;
-  let first = min(lane * chunk, params.columns);
-  let last = min(first + chunk, params.columns);
-  var mass = 0.0;
-  for (var i = first; i < last; i++) { mass += exp((logits[i] - top) * params.inverse); }
-  let wanted = params.topP * total(lane, mass);
-  // Largest threshold whose survivors still have the wanted mass; weights are in [0, 1] and their bits sort as they do.
-  var low = 0u;
-  var high = 0x3f800000u;
-  if (params.topP < 1.0) {
-    for (var round = 0u; round < 30u; round++) {
-      let middle = (low + high + 1u) / 2u;
-      mass = 0.0;
-      for (var i = first; i < last; i++) {
-        let weight = exp((logits[i] - top) * params.inverse);
-        if (bitcast<u32>(weight) >= middle) { mass += weight; }
+    let each = bitcast<f32>(edge);
+    var total = 0.0;
+    var left = equals;
+    for (var n = 0u; n < ${lanes}u; n++) {
+      let taken = min(left, shareEqual[n]);
+      left -= taken;
+      shareEqual[n] = taken;
+      shareMass[n] += f32(taken) * each;
+      total += shareMass[n];
+    }
+    let words = philox(
+      vec4<u32>(step[0], 0u, ${samplerStream}u, 0u),
+      vec2<u32>(params.seedLow, params.seedHigh));
+    let goal = uniformOf(words.x) * total;
+    var before = 0.0;
+    owner = 0u;
+    ownerGoal = 0.0;
+    ownerEqual = shareEqual[0];
+    for (var n = 0u; n < ${lanes}u; n++) {
+      if (shareMass[n] > 0.0 && before <= goal) {
+        owner = n;
+        ownerGoal = goal - before;
+        ownerEqual = shareEqual[n];
       }
-      if (total(lane, mass) >= wanted) { low = middle; } else { high = middle - 1u; }
+      before += shareMass[n];
     }
   }
-  mass = 0.0;
-  for (var i = first; i < last; i++) {
-    let weight = exp((logits[i] - top) * params.inverse);
-    if (bitcast<u32>(weight) >= low) { mass += weight; }
-  }
-  let kept = total(lane, mass);
-  if (lane == 0u) {
-    let words = philox(vec4<u32>(step[0], 0u, 0x73616d70u, 0u), vec2<u32>(params.seedLow, params.seedHigh));
-    let goal = uniformOf(words.x) * kept;
+  workgroupBarrier();
+  if (lane == owner) {
+    // Rounding may carry the goal past the last kept token of the share: the last one seen stands.
+    var chosen = best;
     var before = 0.0;
-    var owner = 0u;
-    while (owner + 1u < ${width}u && before + parts[owner] < goal) { before += parts[owner]; owner++; }
-    var chosen = 0u;
-    // Rounding may carry the goal past the owner's last survivor: the last one seen stands.
-    for (var i = owner * chunk; i < params.columns; i++) {
-      let weight = exp((logits[i] - top) * params.inverse);
-      if (bitcast<u32>(weight) < low || weight == 0.0) { continue; }
-      chosen = i;
-      before += weight;
-      if (before >= goal) { break; }
-    }${finish}
+    var left = ownerEqual;
+    for (var i = first; i < last; i++) {
+      let weight = weights[i];
+      let word = bitcast<u32>(weight);
+      let tie = word == edge && left > 0u;
+      if (tie) { left -= 1u; }
+      if (weight > 0.0 && (tie || word > edge)) {
+        if (before <= ownerGoal) { chosen = i; }
+        before += weight;
+      }
+    }
+    advance(chosen);
+  }`,
+    ),
+  ].join("\n");
+}
+
+/** What is drawn from on the host: the weights in index order, those that are left out being 0. */
+export function keptWeights(
+  logits: ArrayLike<number>,
+  columns: number,
+  { inverseTemperature, topP, topK }: {
+    readonly inverseTemperature: number;
+    readonly topP: number;
+    readonly topK: number;
+  },
+): Float32Array {
+  const clamped = (i: number) => Math.min(Math.max(logits[i]!, -3e38), 3e38);
+  const peak = clamped(hostArgmax(logits, 0, columns));
+  const weights = new Float32Array(columns);
+  let least = -Infinity;
+  if (topK > 0) {
+    const sorted = Float32Array.from({ length: columns }, (_, i) => logits[i]!)
+      .filter((value) => !Number.isNaN(value)).sort();
+    least = sorted[Math.max(0, sorted.length - topK)] ?? -Infinity;
   }
-}`.replaceAll("shared_", "broadcast"),
-    host(arrays, { columns, capacity, inverse, topP, seedLow, seedHigh }) {
-      const { logits, step } = arrays;
-      const top = logits[argmaxOnHost(logits.subarray(0, columns))]!;
-      const weights = Float32Array.from(
-        logits.subarray(0, columns),
-        (value) => Math.exp((value - top) * inverse),
-      );
-      let threshold = 0;
-      if (topP < 1) {
-        const sorted = weights.slice().sort().reverse();
-        const wanted = topP * sorted.reduce((sum, weight) => sum + weight, 0);
-        for (let i = 0, mass = 0; i < columns; i++) {
-          mass += threshold = sorted[i]!;
-          if (mass >= wanted) break;
-        }
-      }
-      let kept = 0;
-      for (const weight of weights) if (weight >= threshold) kept += weight;
-      const goal = uniformOf(philox4x32([step[0]!, 0, 0x73616d70, 0], [seedLow, seedHigh])[0]) *
-        kept;
-      let chosen = 0;
-      for (let i = 0, before = 0; i < columns; i++) {
-        if (weights[i]! < threshold || weights[i] === 0) continue;
-        chosen = i;
-        before += weights[i]!;
-        if (before >= goal) break;
-      }
-      finishOnHost(arrays, chosen, capacity);
-    },
-  }));
+  let total = 0;
+  for (let i = 0; i < columns; i++) {
+    if (!(logits[i]! >= least)) continue;
+    total += weights[i] = Math.exp((clamped(i) - peak) * inverseTemperature);
+  }
+  if (topP >= 1) return weights;
+  // Weights so small that all of them together cannot reach what topP leaves out need no sorting.
+  const negligible = (1 - topP) * total / columns;
+  const sorted = weights.filter((weight) => weight >= negligible).sort();
+  const wanted = Math.max(topP * total, 1e-30);
+  let edge = 0, mass = 0;
+  for (let n = sorted.length - 1; n >= 0 && mass < wanted; n--) mass += edge = sorted[n]!;
+  let above = 0;
+  for (const weight of sorted) if (weight > edge) above += weight;
+  let equals = Math.max(1, Math.ceil((wanted - above) / edge));
+  for (let i = 0; i < columns; i++) {
+    if (weights[i]! > edge || (weights[i] === edge && equals-- > 0)) continue;
+    weights[i] = 0;
+  }
+  return weights;
+}
+
+function hostSample(
+  arrays: StateArrays & { readonly input: Float32Array },
+  parameters: {
+    readonly columns: number;
+    readonly capacity: number;
+    readonly inverseTemperature: number;
+    readonly topP: number;
+    readonly topK: number;
+    readonly seedLow: number;
+    readonly seedHigh: number;
+  },
+): void {
+  const { columns, capacity, seedLow, seedHigh } = parameters;
+  const weights = keptWeights(arrays.input, columns, parameters);
+  let total = 0;
+  for (const weight of weights) total += weight;
+  const words = philox4x32([arrays.step[0]!, 0, samplerStream, 0], [seedLow, seedHigh]);
+  const goal = uniformOf(words[0]) * total;
+  let chosen = hostArgmax(arrays.input, 0, columns), before = 0;
+  for (let i = 0; i < columns && before <= goal; i++) {
+    if (weights[i] === 0) continue;
+    chosen = i;
+    before += weights[i]!;
+  }
+  advanceOnHost(arrays, chosen, capacity);
 }
