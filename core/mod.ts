@@ -17,6 +17,7 @@ export {
   readJson,
   writeAtomic,
 } from "./files.ts";
+export * from "./example.ts";
 export * from "./plugin.ts";
 export { type CheckpointSource, type FolderWriter, openCheckpoint } from "./checkpoint/mod.ts";
 export { type Device, openDevice, type OpenDeviceOptions } from "./device/mod.ts";

