@@ -138,6 +138,9 @@ async function loadModel<C>(
   }
 }
 
+/** Tokens of an answer of random weights, unless more are asked for. */
+const untrainedTokens = 24;
+
 /** Streams the answer; text that would steer a terminal is replaced. */
 async function streamAnswer(
   model: Model,
@@ -148,7 +151,9 @@ async function streamAnswer(
   options: RunOptions,
   show: (text: string) => void,
 ): Promise<GroundedAnswer> {
-  const { maxNewTokens, temperature = 0, topP = 1, seed = 0, signal } = options;
+  const { temperature = 0, topP = 1, seed = 0, signal } = options;
+  // Noise has no end of its own: some tokens of it show as much as a thousand.
+  const maxNewTokens = options.maxNewTokens ?? (model.untrained ? untrainedTokens : undefined);
   const events = model.answer(
     { image, prompt, ...(task ? { task } : {}), regions },
     {

@@ -76,7 +76,8 @@ export const runCommand = {
       value: "N",
       min: 1,
       max: 1048576,
-      about: "most tokens of the answer; without it the system's own limit",
+      about:
+        "most tokens of the answer; without it the system's own limit, or 24 for untrained weights",
     },
     temperature: {
       kind: "number",
