@@ -23,8 +23,11 @@ export const doctorCommand = {
 
 /** Whether the weights of a preset fit. */
 export interface PresetReport {
+  /** Name of the plugin. */
   readonly plugin: string;
+  /** Name of the preset. */
   readonly preset: string;
+  /** Number of weights. */
   readonly parameters: number;
   /** Bytes of the weights on the device by storage. */
   readonly bytes: Readonly<Record<string, number>>;
@@ -34,19 +37,27 @@ export interface PresetReport {
 
 /** Everything `doctor` finds out. */
 export interface DoctorReport {
+  /** Version of Deno, operating system and processor family. */
   readonly runtime: { readonly deno: string; readonly os: string; readonly arch: string };
+  /** Bytes of main memory. */
   readonly memory: { readonly total: number; readonly available: number };
   /** Where `--device auto` computes. */
   readonly backend: Device["kind"];
+  /** The WebGPU adapter, if any; `software` when it is a CPU emulating a GPU. */
   readonly adapter:
     | { readonly name: string; readonly vendor: string; readonly software: boolean }
     | null;
   /** Why there is no WebGPU device although something answered; null when nothing went wrong. */
   readonly problem: string | null;
+  /** Features of the device, those included that the runtime does not list. */
   readonly features: readonly string[];
+  /** Smallest and largest subgroup size, where subgroups work. */
   readonly subgroupSizes: readonly [number, number] | null;
+  /** Numeric limits of the device; empty without WebGPU. */
   readonly limits: Readonly<Record<string, number>>;
+  /** What the presets of every plugin need. */
   readonly presets: readonly PresetReport[];
+  /** What to do, one sentence each, without full stop. */
   readonly advice: readonly string[];
 }
 

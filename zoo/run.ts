@@ -44,26 +44,37 @@ import {
 export interface RunOptions {
   /** Picture file. Default: the chest X-ray that ships with the zoo. */
   readonly image?: string | undefined;
+  /** The question. Default: a segmentation request. */
   readonly prompt?: string | undefined;
+  /** What is asked for. Default: decided by the plugin; for the demo `ground-mask`. */
   readonly task?: Task | undefined;
   /** As typed, see `readRegion`. */
   readonly regions?: readonly string[];
   /** Folder of an official checkpoint. Default: random weights of the preset. */
   readonly checkpoint?: string | undefined;
+  /** Sizes of the random weights. Default `tiny`. */
   readonly preset?: string | undefined;
+  /** Where to compute. Default `auto`. */
   readonly device?: NonNullable<OpenDeviceOptions["device"]>;
+  /** Storage of the large matrices. Default `f32`. */
   readonly dtype?: WeightStorage;
+  /** Most tokens of the answer. Default: the plugin's. */
   readonly maxNewTokens?: number | undefined;
+  /** 0, the default, takes the most probable token. */
   readonly temperature?: number;
+  /** Keep the most probable tokens that reach this mass together, in (0, 1]. Default 1. */
   readonly topP?: number;
+  /** Of the random weights and of sampling. Default 0. */
   readonly seed?: number;
-  /** Folder for the files. */
+  /** Folder for the files, created when missing. Default `./medvlm-out`. */
   readonly out?: string;
   /** Print one JSON document and nothing else to standard output. */
   readonly json?: boolean;
+  /** Time every kernel and print the table. */
   readonly profile?: boolean;
   /** Check every kernel as it runs. */
   readonly debug?: boolean;
+  /** Stops loading and answering; nothing is written then. */
   readonly signal?: AbortSignal;
 }
 
