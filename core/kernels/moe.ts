@@ -274,7 +274,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 
 /**
  * First choices and filled slots per expert, and the balance loss E * sum_e(mean gate_e * fraction of first choices_e).
- * One workgroup; experts are spread over its 64 invocations.
+ * One workgroup, which shares the tokens of one expert after the other.
  */
 export function balanceProgram(k: 1 | 2): Program {
   return program(`moe.balance k${k}`, () => ({
@@ -288,36 +288,38 @@ export function balanceProgram(k: 1 | 2): Program {
     },
     parameters: { tokens: "u32", experts: "u32" },
     wgsl: /* wgsl */ `
-var<workgroup> parts: array<f32, 64>;
-@compute @workgroup_size(64)
+// First choices, filled slots and sum of gates; counts are exact in float32 up to 2^24 tokens.
+var<workgroup> parts: array<vec3<f32>, 256>;
+@compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) lane: u32) {
-  var part = 0.0;
-  for (var e = lane; e < params.experts; e += 64u) {
-    var first = 0u;
-    var filled = 0u;
-    var mean = 0.0;
-    for (var token = 0u; token < params.tokens; token++) {
-      mean += gates[token * params.experts + e];
+  var sum = 0.0;
+  let tokens = f32(params.tokens);
+  for (var e = 0u; e < params.experts; e++) {
+    var part = vec3<f32>(0.0);
+    for (var token = lane; token < params.tokens; token += 256u) {
+      part.z += gates[token * params.experts + e];
       ${
       Array.from({ length: k }, (_, j) =>
         `let at${j} = token * ${k}u + ${j}u;
-      if (expert[at${j}] == e) { ${j === 0 ? "first++; " : ""}filled += kept[at${j}]; }`).join(
-          "\n      ",
-        )
+      if (expert[at${j}] == e) { ${j === 0 ? "part.x += 1.0; " : ""}part.y += f32(kept[at${j}]); }`)
+        .join("\n      ")
     }
     }
-    counts[e] = first;
-    used[e] = filled;
-    let tokens = f32(params.tokens);
-    part += (mean / tokens) * (f32(first) / tokens);
+    parts[lane] = part;
+    workgroupBarrier();
+    for (var half = 128u; half > 0u; half >>= 1u) {
+      if (lane < half) { parts[lane] += parts[lane + half]; }
+      workgroupBarrier();
+    }
+    let all = parts[0];
+    workgroupBarrier();
+    if (lane == 0u) {
+      counts[e] = u32(all.x);
+      used[e] = u32(all.y);
+      sum += (all.z / tokens) * (all.x / tokens);
+    }
   }
-  parts[lane] = part;
-  workgroupBarrier();
-  if (lane == 0u) {
-    var sum = 0.0;
-    for (var i = 0u; i < 64u; i++) { sum += parts[i]; }
-    loss[0] = sum * f32(params.experts);
-  }
+  if (lane == 0u) { loss[0] = sum * f32(params.experts); }
 }`,
     host({ gates, expert, kept, counts, used, loss }, { tokens, experts }) {
       let sum = 0;

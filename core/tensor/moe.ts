@@ -50,7 +50,10 @@ export interface RouteOptions {
   readonly gumbel?: Tensor;
 }
 
-/** Slots per expert: max(ceil(k * tokens / experts * factor), minimum). Top-2 doubles the share, as DeepSpeed does. */
+/**
+ * Slots per expert: max(ceil(tokens / experts * k * factor), minimum, 1); top-2 doubles the share, as DeepSpeed does. The
+ * product is rounded to float32, as DeepSpeed's tensor of the factor makes it: 10 * 1.1 is 11 slots, not 12.
+ */
 export function moeCapacity(
   tokens: number,
   experts: number,
@@ -58,7 +61,8 @@ export function moeCapacity(
   minimum: number,
   k: 1 | 2,
 ): number {
-  return Math.max(Math.ceil(tokens / experts * (factor * k)), minimum, 1);
+  const share = Math.fround(Math.fround(tokens / experts) * Math.fround(factor * k));
+  return Math.max(Math.ceil(share), minimum, 1);
 }
 
 /**
@@ -110,7 +114,8 @@ export function routeTokens(
   const noise = k === 2 ? gumbel : undefined;
   const noiseRange: Record<string, BufferRange> = noise === undefined ? {} : { noise: noise.range };
   const { gates, expert, slot, weight, tokenOf, used } = routing;
-  if (tokens === 1) {
+  // Ten arrays are more than every adapter binds; the kernels for many tokens need six.
+  if (tokens === 1 && device.capabilities.bindings >= 10) {
     device.dispatch(
       singleTokenProgram(k, noise !== undefined, experts),
       {
