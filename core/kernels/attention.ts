@@ -14,7 +14,7 @@
  *
  * @module
  */
-import type { ArraySpec, Scalar } from "../device/mod.ts";
+import type { ArraySpec, Program, Scalar } from "../device/mod.ts";
 
 /** What is baked into an attention kernel. */
 export interface AttentionConstants {
@@ -81,7 +81,7 @@ export function numbers(count: number): number[] {
   return Array.from({ length: count }, (_, i) => i);
 }
 
-/** How a kernel gets at the elements of a row that all its lanes need. */
+/** How generated source gets at the elements of a row that it has loaded. */
 export interface LoadedRow {
   /** Source that loads the row. */
   readonly lines: readonly string[];
@@ -90,26 +90,54 @@ export interface LoadedRow {
 }
 
 /**
- * Source that loads a row of `size` elements from `base` on, the same for all lanes. With `lanes` > 0 the workgroup is one
- * subgroup of that size, whose lanes load different elements and broadcast them; with 0 every lane loads every element.
+ * Source that loads `size` elements of an array from element `base` on.
+ *
+ * @param lanes 0: every lane loads its own row, or the same one. Otherwise the row is the same for all lanes of a
+ *   workgroup, which is one subgroup of that size: they load different elements and broadcast them.
+ * @param vectors The array holds vectors of four; `base` and `size` are multiples of 4.
  */
 export function rowLoader(
   lanes: number,
+  vectors: boolean,
 ): (array: string, name: string, base: string, size: number) => LoadedRow {
-  if (lanes === 0) {
-    return (array, name, base, size) => ({
-      lines: numbers(size).map((d) => `let ${name}_${d} = ${array}[${base} + ${d}u];`),
-      element: (d) => `${name}_${d}`,
-    });
-  }
-  return (array, name, base, size) => ({
-    lines: numbers(Math.ceil(size / lanes)).map((chunk) => {
-      const index = `${chunk * lanes}u + lane`;
-      const inside = (chunk + 1) * lanes <= size ? index : `min(${index}, ${size - 1}u)`;
-      return `let ${name}_c${chunk} = ${array}[${base} + ${inside}];`;
-    }),
-    element: (d) => `subgroupBroadcast(${name}_c${Math.floor(d / lanes)}, ${d % lanes}u)`,
-  });
+  const width = vectors ? 4 : 1;
+  return (array, name, base, size) => {
+    const start = vectors ? `(${base}) / 4u` : base;
+    const units = Math.ceil(size / width);
+    const part = (d: number) => vectors ? `.${"xyzw"[d % 4]}` : "";
+    if (lanes === 0) {
+      return {
+        lines: numbers(units).map((unit) => `let ${name}_${unit} = ${array}[${start} + ${unit}u];`),
+        element: (d) => `${name}_${Math.floor(d / width)}${part(d)}`,
+      };
+    }
+    return {
+      lines: numbers(Math.ceil(units / lanes)).map((chunk) => {
+        const index = `${chunk * lanes}u + lane`;
+        const inside = (chunk + 1) * lanes <= units ? index : `min(${index}, ${units - 1}u)`;
+        return `let ${name}_${chunk} = ${array}[${start} + ${inside}];`;
+      }),
+      element: (d) => {
+        const unit = Math.floor(d / width);
+        return `subgroupBroadcast(${name}_${Math.floor(unit / lanes)}${part(d)}, ${unit % lanes}u)`;
+      },
+    };
+  };
+}
+
+/** {@linkcode attentionArrays} with the operands read as vectors of four, or one by one. */
+export function attentionOperands(vectors: boolean): Record<
+  keyof typeof attentionArrays,
+  ArraySpec
+> {
+  const type = vectors ? "vec4<f32>" : "f32";
+  return {
+    ...attentionArrays,
+    query: { type, access: "read" },
+    key: { type, access: "read" },
+    value: { type, access: "read" },
+    output: { type, access: "read_write" },
+  };
 }
 
 interface Arrays {
@@ -124,8 +152,11 @@ interface Arrays {
 /** The typed-array twin of every variant: one row of scores at a time, sums in double precision. */
 export function attentionHost(
   { headSize, valueSize, causal, padded, relative: tables }: AttentionConstants,
-): (arrays: Arrays, parameters: Record<keyof typeof attentionParameters, number>) => void {
-  return ({ query, key, value, lengths, relative, output }, parameters) => {
+): Program["host"] {
+  return (
+    { query, key, value, lengths, relative, output }: Arrays,
+    parameters: Record<keyof typeof attentionParameters, number>,
+  ) => {
     const { batch, queries, keys, heads, group, gridHeight, gridWidth, shift, scale } = parameters;
     const row = new Float64Array(headSize);
     const sums = new Float64Array(valueSize);

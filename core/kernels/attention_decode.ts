@@ -25,7 +25,7 @@ const arrays = (type: "f32" | "vec4<f32>") =>
   }) as const;
 
 /** The caches may be bound in pieces: `firstRow` is the first key of the piece, a multiple of the split. */
-const parameters = {
+const splitParameters = {
   heads: "u32",
   /** Query heads per key head. */
   group: "u32",
@@ -33,6 +33,13 @@ const parameters = {
   stride: "u32",
   capacity: "u32",
   firstRow: "u32",
+  /** Keys of the piece. */
+  rows: "u32",
+  /**
+   * Heads whose splits are neighbours, a divisor of `heads`. Software adapters give every thread one contiguous share of
+   * the workgroups: with the splits of all heads side by side, the threads with the end of the cache would have none to do.
+   */
+  together: "u32",
   /** Splits of the whole capacity. */
   splits: "u32",
   scale: "f32",
@@ -41,8 +48,10 @@ const parameters = {
 /** What both variants begin with: head h, the keys `start` to `end` of the split, its place in the partial results. */
 const prologue = (headSize: number, splitKeys: number) => `
   let index = workgroupIndex(group, groups);
-  let h = index % params.heads;
-  let start = params.firstRow + index / params.heads * ${splitKeys}u;
+  let span = (params.rows + ${splitKeys - 1}u) / ${splitKeys}u * params.together;
+  let h = index / span * params.together + index % params.together;
+  let split = index % span / params.together;
+  let start = params.firstRow + split * ${splitKeys}u;
   let length = min(valid[0], params.capacity);
   if (start >= length) { return; }
   let end = min(start + ${splitKeys}u, length);
@@ -50,67 +59,73 @@ const prologue = (headSize: number, splitKeys: number) => `
   let to = (h * params.splits + start / ${splitKeys}u) * ${headSize + 2}u;`;
 
 /**
- * One subgroup per head and split: lanes hold consecutive elements of a row.
+ * One subgroup per head and split: lanes hold adjacent elements of a row, vectors where the head size allows.
  * Dispatch heads * splits of the bound piece workgroups.
  *
  * @param lanes The size of every subgroup.
  */
 export function decodeLanes(headSize: number, splitKeys: number, lanes: number): Program {
-  const chunks = numbers(Math.ceil(headSize / lanes));
-  const unroll = numbers(4);
-  const column = (c: number) =>
-    (c + 1) * lanes <= headSize
-      ? `${c * lanes}u + lane`
-      : `min(${c * lanes}u + lane, ${headSize - 1}u)`;
+  const vector = headSize % 4 === 0;
+  const type = vector ? "vec4<f32>" : "f32";
+  const width = vector ? 4 : 1;
+  const units = headSize / width;
+  const chunks = numbers(Math.ceil(units / lanes));
+  const unroll = numbers(2);
+  const full = (c: number) => (c + 1) * lanes <= units;
+  const unit = (c: number) =>
+    full(c) ? `${c * lanes}u + lane` : `min(${c * lanes}u + lane, ${units - 1}u)`;
+  const product = (a: string, b: string) => vector ? `dot(${a}, ${b})` : `${a} * ${b}`;
   return program(`attention decode lanes ${lanes} ${headSize} split ${splitKeys}`, () => ({
-    arrays: arrays("f32"),
-    parameters,
+    arrays: arrays(type),
+    parameters: splitParameters,
     subgroups: true,
     wgsl: /* wgsl */ `
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(subgroup_invocation_id) lane: u32) {${prologue(headSize, splitKeys)}
-  let base = h / params.group * ${headSize}u;
+  let stride = params.stride / ${width}u;
+  let base = h / params.group * ${units}u;
   ${
       chunks.map((c) => `
-  let q_${c} = select(0.0, query[h * ${headSize}u + ${column(c)}] * factor, ${
-        c * lanes
-      }u + lane < ${headSize}u);
-  var o_${c} = 0.0;`).join("")
+  var q_${c} = query[h * ${units}u + ${unit(c)}] * factor;
+  ${full(c) ? "" : `if (${c * lanes}u + lane >= ${units}u) { q_${c} = ${type}(); }`}
+  var o_${c} = ${type}();`).join("")
     }
   var highest = f32(${lowest});
   var sum = 0.0;
   for (var j = start; j < end; j += ${unroll.length}u) {
     ${
       unroll.map((u) => `
-    let row_${u} = (min(j + ${u}u, end - 1u) - params.firstRow) * params.stride + base;
-    let dot_${u} = subgroupAdd(${
-        chunks.map((c) => `q_${c} * key[row_${u} + ${column(c)}]`).join(" + ")
-      });
-    let s_${u} = select(f32(${lowest}), dot_${u}, j + ${u}u < end);`).join("")
+    let row_${u} = (min(j + ${u}u, end - 1u) - params.firstRow) * stride + base;
+    let dot_${u} = ${
+        chunks.map((c) => product(`q_${c}`, `key[row_${u} + ${unit(c)}]`)).join(" + ")
+      };
+    // A sum over the subgroup, which is slower as a call on software adapters.
+    var s_${u} = ${numbers(lanes).map((i) => `subgroupBroadcast(dot_${u}, ${i}u)`).join(" + ")};
+    s_${u} = select(f32(${lowest}), s_${u}, j + ${u}u < end);`).join("")
     }
     let before = highest;
-    highest = max(before, ${
-      unroll.reduce((rest, u) => rest ? `max(s_${u}, ${rest})` : `s_${u}`, "")
-    });
+    ${unroll.map((u) => `highest = max(highest, s_${u});`).join(" ")}
     let shrink = exp2(before - highest);
-    ${unroll.map((u) => `let p_${u} = exp2(s_${u} - highest);`).join("\n    ")}
+    ${unroll.map((u) => `let p_${u} = exp2(s_${u} - highest);`).join(" ")}
     sum = sum * shrink + ${unroll.map((u) => `p_${u}`).join(" + ")};
     ${
       chunks.map((c) =>
         `o_${c} = o_${c} * shrink + ${
-          unroll.map((u) => `p_${u} * value[row_${u} + ${column(c)}]`).join(" + ")
+          unroll.map((u) => `p_${u} * value[row_${u} + ${unit(c)}]`).join(" + ")
         };`
       ).join("\n    ")
     }
   }
   ${
       chunks.map((c) =>
-        (c + 1) * lanes <= headSize
-          ? `results[to + ${column(c)}] = o_${c};`
-          : `if (${c * lanes}u + lane < ${headSize}u) { results[to + ${
-            c * lanes
-          }u + lane] = o_${c}; }`
+        `if (${c * lanes}u + lane < ${units}u) { ${
+          numbers(width).map((i) =>
+            `results[to + (${c * lanes}u + lane) * ${width}u + ${i}u] = o_${c}${
+              vector ? `[${i}]` : ""
+            };`
+          ).join(" ")
+        } }`
       ).join("\n  ")
     }
   if (lane == 0u) {
@@ -141,7 +156,7 @@ export function decodeGroup(headSize: number, splitKeys: number): Program {
     8 * (i + 1) <= columns ? `slice + ${8 * i}u` : `min(slice + ${8 * i}u, ${columns - 1}u)`;
   return program(`attention decode group ${headSize} split ${splitKeys}`, () => ({
     arrays: arrays(type),
-    parameters,
+    parameters: splitParameters,
     wgsl: /* wgsl */ `
 var<workgroup> dots: array<f32, ${splitKeys * 9}>;
 var<workgroup> weights: array<f32, ${splitKeys}>;
@@ -224,15 +239,12 @@ function splitHost(
   splitKeys: number,
 ): (
   arrays: SplitArrays,
-  parameters: Record<
-    "heads" | "group" | "stride" | "capacity" | "firstRow" | "splits" | "scale",
-    number
-  >,
+  parameters: Record<keyof typeof splitParameters, number>,
 ) => void {
   return ({ query, key, value, valid, results }, parameters) => {
-    const { heads, group, stride, capacity, firstRow, splits } = parameters;
+    const { heads, group, stride, capacity, firstRow, rows, splits } = parameters;
     const factor = parameters.scale * log2e;
-    const length = Math.min(valid[0]!, capacity, firstRow + Math.floor(key.length / stride));
+    const length = Math.min(valid[0]!, capacity, firstRow + rows);
     const sums = new Float64Array(headSize);
     const scores = new Float64Array(splitKeys);
     for (let start = firstRow; start < length; start += splitKeys) {

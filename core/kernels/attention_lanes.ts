@@ -10,10 +10,10 @@
  */
 import { type Program, program } from "../device/mod.ts";
 import {
-  attentionArrays,
   type AttentionConstants,
   attentionHost,
   attentionKey,
+  attentionOperands,
   attentionParameters,
   log2e,
   lowest,
@@ -37,14 +37,19 @@ export function queriesPerLane({ headSize, valueSize }: AttentionConstants, work
  *
  * @param lanes The size of every subgroup.
  * @param rows Queries per lane.
+ * @param vectors Rows are read as vectors of four: all offsets, strides and head sizes are multiples of 4.
  */
 export function attentionLanes(
   constants: AttentionConstants,
   lanes: number,
   rows: number,
+  vectors: boolean,
 ): Program {
   const { headSize, valueSize, causal, padded, relative } = constants;
-  const loadRow = rowLoader(lanes);
+  const loadRow = rowLoader(lanes, vectors);
+  const query = numbers(rows).map((r) =>
+    rowLoader(0, vectors)("query", `q_${r}`, `at_${r}`, headSize)
+  );
   const key = loadRow("key", "k", "keyRow", headSize);
   const value = loadRow("value", "v", "valueRow", valueSize);
   const each = numbers(rows);
@@ -54,7 +59,7 @@ export function attentionLanes(
     `let i_${r} = first + ${r * lanes}u + lane;`,
     `let token_${r} = b * params.queries + min(i_${r}, params.queries - 1u);`,
     `let at_${r} = params.queryOffset + token_${r} * params.queryStride + h * ${headSize}u;`,
-    ...numbers(headSize).map((d) => `let q_${r}_${d} = query[at_${r} + ${d}u] * factor;`),
+    ...query[r]!.lines,
     ...numbers(valueSize).map((d) => `var o_${r}_${d} = 0.0;`),
     `var highest_${r} = f32(${lowest});`,
     `var sum_${r} = 0.0;`,
@@ -68,9 +73,10 @@ export function attentionLanes(
   const scores = [
     ...each.map((r) => `var s_${r} = 0.0;`),
     ...numbers(headSize).flatMap((d) => [
-      `let k_${d} = ${key.element(d)};`,
-      ...each.map((r) => `s_${r} += q_${r}_${d} * k_${d};`),
+      `let e_${d} = ${key.element(d)};`,
+      ...each.map((r) => `s_${r} += ${query[r]!.element(d)} * e_${d};`),
     ]),
+    ...each.map((r) => `s_${r} *= factor;`),
     ...(relative
       ? each.map((r) =>
         `s_${r} += (relative[table_${r} + j / params.gridWidth] + ` +
@@ -96,22 +102,32 @@ export function attentionLanes(
   ]);
 
   const accumulate = numbers(valueSize).flatMap((d) => [
-    `let v_${d} = ${value.element(d)};`,
-    ...each.map((r) => `o_${r}_${d} = o_${r}_${d} * shrink_${r} + p_${r} * v_${d};`),
+    `let f_${d} = ${value.element(d)};`,
+    ...each.map((r) => `o_${r}_${d} = o_${r}_${d} * shrink_${r} + p_${r} * f_${d};`),
   ]);
 
   const store = each.map((r) => `
   if (i_${r} < params.queries) {
     let to = (token_${r} * params.heads + h) * ${valueSize}u;
     let inverse = select(0.0, 1.0 / sum_${r}, sum_${r} > 0.0);
-    ${numbers(valueSize).map((d) => `output[to + ${d}u] = o_${r}_${d} * inverse;`).join("\n    ")}
+    ${
+    vectors
+      ? numbers(valueSize / 4).map((c) =>
+        `output[to / 4u + ${c}u] = vec4<f32>(${
+          numbers(4).map((i) => `o_${r}_${4 * c + i}`).join(", ")
+        }) * inverse;`
+      ).join("\n    ")
+      : numbers(valueSize).map((d) => `output[to + ${d}u] = o_${r}_${d} * inverse;`).join("\n    ")
+  }
   }`);
 
-  return program(attentionKey(`lanes ${lanes} rows ${rows}`, constants), () => ({
-    arrays: attentionArrays,
-    parameters: attentionParameters,
-    subgroups: true,
-    wgsl: /* wgsl */ `
+  return program(
+    attentionKey(`lanes ${lanes} rows ${rows}${vectors ? " vectors" : ""}`, constants),
+    () => ({
+      arrays: attentionOperands(vectors),
+      parameters: attentionParameters,
+      subgroups: true,
+      wgsl: /* wgsl */ `
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(subgroup_invocation_id) lane: u32) {
@@ -134,6 +150,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     ${[...key.lines, ...value.lines, ...scores, ...softmax, ...accumulate].join("\n    ")}
   }${store.join("")}
 }`,
-    host: attentionHost(constants),
-  }));
+      host: attentionHost(constants),
+    }),
+  );
 }

@@ -18,25 +18,35 @@ import { numbers, rowLoader } from "./attention.ts";
  * Dispatch batch * heads * ceil(gridHeight * gridWidth / lanes) workgroups.
  *
  * @param broadcast Workgroups are subgroups of exactly `lanes` lanes.
+ * @param vectors Rows are read as vectors of four: offset, stride and head size are multiples of 4.
  */
-export function relativeTables(headSize: number, lanes: number, broadcast: boolean): Program {
-  const key = `attention tables ${headSize} lanes ${lanes}${broadcast ? " broadcast" : ""}`;
-  const loadRow = rowLoader(broadcast ? lanes : 0);
+export function relativeTables(
+  headSize: number,
+  lanes: number,
+  broadcast: boolean,
+  vectors: boolean,
+): Program {
+  const key = `attention tables ${headSize} lanes ${lanes}${broadcast ? " broadcast" : ""}${
+    vectors ? " vectors" : ""
+  }`;
+  const loadRow = rowLoader(broadcast ? lanes : 0, vectors);
+  const query = rowLoader(0, vectors)("query", "q", "at", headSize);
+  const type = vectors ? "vec4<f32>" : "f32";
   const side = (array: string, extent: string, position: string, column: string) => {
     const { lines, element } = loadRow(array, "r", `row * ${headSize}u`, headSize);
     return `
   for (var row = 0u; row + 1u < 2u * ${extent}; row += 1u) {
     ${lines.join("\n    ")}
-    let dot = ${numbers(headSize).map((d) => `q_${d} * ${element(d)}`).join(" + ")};
+    let dot = ${numbers(headSize).map((d) => `${query.element(d)} * ${element(d)}`).join(" + ")};
     let k = ${position} + ${extent} - 1u - row;
     if (k < ${extent} && i < tokens) { output[to + ${column}k] = dot; }
   }`;
   };
   return program(key, () => ({
     arrays: {
-      query: { type: "f32", access: "read" },
-      height: { type: "f32", access: "read" },
-      width: { type: "f32", access: "read" },
+      query: { type, access: "read" },
+      height: { type, access: "read" },
+      width: { type, access: "read" },
       output: { type: "f32", access: "read_write" },
     },
     parameters: {
@@ -64,7 +74,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let x = token % params.gridWidth;
   let at = params.queryOffset + (b * tokens + token) * params.queryStride + h * ${headSize}u;
   let to = ((b * params.heads + h) * tokens + token) * (params.gridHeight + params.gridWidth);
-  ${numbers(headSize).map((d) => `let q_${d} = query[at + ${d}u];`).join("\n  ")}
+  ${query.lines.join("\n  ")}
   ${side("height", "params.gridHeight", "y", "")}
   ${side("width", "params.gridWidth", "x", "params.gridHeight + ")}
 }`,

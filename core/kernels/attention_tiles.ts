@@ -13,10 +13,10 @@
  */
 import { type Program, program } from "../device/mod.ts";
 import {
-  attentionArrays,
   type AttentionConstants,
   attentionHost,
   attentionKey,
+  attentionOperands,
   attentionParameters,
   log2e,
   lowest,
@@ -96,7 +96,6 @@ export function attentionTiles(
   const queryLine = groups + 1, keyLine = columns + 1;
   const units = (groups + columns) * slice / 4;
   const valueVectors = slice * spread * columns;
-  const type = vectors ? "vec4<f32>" : "f32";
   const lane = (r: number) => "xyzw"[r % 4]!;
   const each = numbers(rows), across = numbers(spread);
 
@@ -118,13 +117,7 @@ fn ${name}(row: u32, d: u32) -> vec4<f32> {
   }`
     .trim();
   return program(attentionKey(variant, constants), () => ({
-    arrays: {
-      ...attentionArrays,
-      query: { type, access: "read" },
-      key: { type, access: "read" },
-      value: { type, access: "read" },
-      output: { type, access: "read_write" },
-    },
+    arrays: attentionOperands(vectors),
     parameters: attentionParameters,
     wgsl: /* wgsl */ `
 var<workgroup> staged: array<vec4<f32>, ${stagedVectors(tile)}>;

@@ -61,7 +61,10 @@ function chooseProgram(
   const lanes = broadcastLanes(device);
   if (lanes > 0) {
     const rows = queriesPerLane(constants, work);
-    return { program: attentionLanes(constants, lanes, rows), queriesPerGroup: lanes * rows };
+    return {
+      program: attentionLanes(constants, lanes, rows, vectors),
+      queriesPerGroup: lanes * rows,
+    };
   }
   const tile = chooseTile(constants.valueSize, device.capabilities);
   return { program: attentionTiles(constants, tile, vectors), queriesPerGroup: 8 * tile.rows };
@@ -73,12 +76,13 @@ function relativeScores(
   device: Device,
   { height, width, grid: [gridHeight, gridWidth] }: RelativePositions,
   { batch, heads, headSize }: AttentionShape,
+  vectors: boolean,
 ): Tensor {
   const tokens = gridHeight * gridWidth;
   const table = empty(device, [batch, heads, tokens, gridHeight + gridWidth], "f32", "relative");
   const lanes = broadcastLanes(device);
   device.dispatch(
-    relativeTables(headSize, lanes || 32, lanes > 0),
+    relativeTables(headSize, lanes || 32, lanes > 0, vectors),
     {
       query: query.range,
       height: height.range,
@@ -165,7 +169,10 @@ export function attention(
   const { device } = q.tensor;
   const output = empty(device, [batch, queries, heads * valueSize], "f32", "attention");
   if (batch * queries === 0) return output;
-  const table = relative && relativeScores(query, device, relative, shape);
+  const vectors =
+    [query, key, value].every(({ offset, stride }) => offset % 4 === 0 && stride % 4 === 0) &&
+    headSize % 4 === 0 && valueSize % 4 === 0;
+  const table = relative && relativeScores(query, device, relative, shape, vectors);
   const constants = {
     headSize,
     valueSize,
@@ -177,8 +184,7 @@ export function attention(
     device,
     constants,
     batch * heads * queries * keys * (headSize + valueSize),
-    [query, key, value].every(({ offset, stride }) => offset % 4 === 0 && stride % 4 === 0) &&
-      headSize % 4 === 0 && valueSize % 4 === 0,
+    vectors,
   );
   device.dispatch(
     program,

@@ -16,9 +16,8 @@ export interface DecodeShape {
   readonly headSize: number;
 }
 
-/** Keys per split: enough splits to fill a device at a few thousand keys. Divides the pieces of a cache (64 rows). */
-const groupSplit = 64;
-const laneSplit = 64;
+/** Keys per split: enough splits to fill a device at a few thousand keys. Divides the pieces of a cache. */
+const splitKeys = 64;
 
 /**
  * softmax(scale * q k^T) v of one token over the valid rows of a cache. The work dispatched depends on the capacity alone,
@@ -61,12 +60,13 @@ export function decodeAttention(
   }
   const { device } = q;
   const lanes = broadcastLanes(device);
-  const splitKeys = lanes > 0 ? laneSplit : groupSplit;
   const splits = Math.ceil(capacity / splitKeys);
   const output = empty(device, [1, heads * headSize], "f32", "attention");
   const results = empty(device, [heads, Math.max(1, splits), headSize + 2], "f32", "splits");
+  // Up to eight parts of the heads, for as many threads of a software adapter.
+  const together = heads / ([8, 4, 2].find((parts) => heads % parts === 0) ?? 1);
   const values = rowSpans(cacheValues);
-  rowSpans(cacheKeys).forEach(({ firstRow, rows, range }, index) =>
+  rowSpans(cacheKeys).forEach(({ firstRow, rows, range }, index) => {
     device.dispatch(
       lanes > 0 ? decodeLanes(headSize, splitKeys, lanes) : decodeGroup(headSize, splitKeys),
       {
@@ -76,11 +76,11 @@ export function decodeAttention(
         valid: length.range,
         results: results.range,
       },
-      { heads, group: heads / keyHeads, stride, capacity, firstRow, splits, scale },
+      { heads, group: heads / keyHeads, stride, capacity, firstRow, rows, together, splits, scale },
       [heads * Math.ceil(rows / splitKeys)],
       { flops: 4 * heads * rows * headSize, bytes: 8 * rows * stride },
-    )
-  );
+    );
+  });
   device.dispatch(
     decodeMerge(headSize, splitKeys),
     { results: results.range, valid: length.range, output: output.range },
