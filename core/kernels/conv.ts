@@ -21,13 +21,17 @@ import { convTransposeHost } from "./conv_transpose.ts";
 
 /** What a convolution kernel bakes into its source. */
 export interface ConvSpec {
-  /** Gradient-like direction: every input pixel spreads over kh x kw output pixels. */
+  /** Every input pixel spreads over kh x kw output pixels, `stride` apart. */
   readonly transposed: boolean;
+  /** Kernel height. */
   readonly kh: number;
+  /** Kernel width. */
   readonly kw: number;
+  /** Step of both axes. */
   readonly stride: number;
   /** Adds `bias[n]`; without it the array is bound (to anything) but not read. */
   readonly bias: boolean;
+  /** Applied last. */
   readonly activation?: Unary;
 }
 

@@ -28,6 +28,7 @@ export interface MoeOptions {
   readonly k: 1 | 2;
   /** Slots per expert over the even share. */
   readonly capacityFactor: number;
+  /** Least slots per expert. */
   readonly minCapacity: number;
   /** Random token selection of over-full experts, f32 [T, E] in (0, 1). */
   readonly uniform?: Tensor;
@@ -41,6 +42,7 @@ export interface MoeOptions {
 export interface MoeResult {
   /** f32 [T, H]. */
   readonly y: Tensor;
+  /** Where the tokens went. */
   readonly routing: Routing;
   /** Router logits, f32 [T, E]. */
   readonly logits: Tensor;

@@ -15,7 +15,7 @@ import type { Unary } from "../kernels/elementwise.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 
 /** What follows the sum of a convolution. */
-interface Epilogue {
+export interface ConvEpilogue {
   /** Added per output channel, [Co]. */
   readonly bias?: Tensor;
   /** Applied last. */
@@ -23,7 +23,7 @@ interface Epilogue {
 }
 
 /** Options of {@linkcode convTranspose2d}. */
-export interface ConvTransposeOptions extends Epilogue {
+export interface ConvTransposeOptions extends ConvEpilogue {
   /** Distance of neighbouring input pixels in the output, both axes. Default 1. */
   readonly stride?: number;
   /** Pixels cut off at every border of the output. Default 0. */
@@ -31,7 +31,7 @@ export interface ConvTransposeOptions extends Epilogue {
 }
 
 /** Options of {@linkcode conv2d}. */
-export interface ConvOptions extends Epilogue {
+export interface ConvOptions extends ConvEpilogue {
   /** Step between output pixels, both axes. Default 1. */
   readonly stride?: number;
   /** Zeros added at every border. Default 0. */

@@ -32,9 +32,13 @@ export interface Routing {
   readonly slot: Tensor;
   /** Weight of the expert's output, f32 [T, k]; 0 when dropped. */
   readonly weight: Tensor;
+  /** T. */
   readonly tokens: number;
+  /** E. */
   readonly experts: number;
+  /** Slots per expert. */
   readonly capacity: number;
+  /** Experts per token. */
   readonly k: 1 | 2;
 }
 
