@@ -4,7 +4,7 @@
  * @module
  */
 import type { Device } from "../core/device/mod.ts";
-import { type Contender, interleave, type Timing } from "./measure.ts";
+import { type Contender, interleave, type MeasureOptions, type Timing } from "./measure.ts";
 import { openPeer, type Peer, type Provider } from "./peer.ts";
 import { checksum, type KernelRow, largestError, type PreparedRow } from "./row.ts";
 
@@ -63,15 +63,13 @@ function checked(name: string, who: string, error: number, tolerance: number): n
 /**
  * Checks and times one row. Peers that refuse the row or get it wrong are reported, not timed.
  *
- * @param seconds Time for all turns of all contenders.
  * @throws {WrongResult} when our result is not what double precision gives.
  * @throws {DeviceError} when our work was invalid: an invalid device refuses to finish.
  */
 export async function runRow(
   device: Device,
   row: KernelRow,
-  seconds: number,
-  only: readonly Provider[] = providers,
+  options: MeasureOptions,
 ): Promise<KernelResult> {
   using prepared = row.prepare(device);
   const first = await oursOnce(device, prepared);
@@ -79,10 +77,6 @@ export async function runRow(
   const opened: Peer[] = [];
   const peers = new Map<Provider, { peer: Peer; error: number } | Failed>();
   for (const provider of providers) {
-    if (!only.includes(provider)) {
-      peers.set(provider, { failure: "not asked for" });
-      continue;
-    }
     try {
       const peer = await openPeer(provider, prepared.peers[provider]);
       opened.push(peer);
@@ -105,7 +99,7 @@ export async function runRow(
   };
   const running = providers.filter((provider) => "peer" in peers.get(provider)!);
   const contenders = running.map((provider) => (peers.get(provider) as { peer: Peer }).peer);
-  const timings = await interleave([ours, ...contenders], { seconds });
+  const timings = await interleave([ours, ...contenders], options);
 
   const again = checksum(await oursOnce(device, prepared));
   checked(row.name, "our kernel", Math.abs(again / checksum(first) - 1), 1e-6);

@@ -91,7 +91,7 @@ async function benchmark({ filter, seconds, device: kind, json, markdown, save }
   if (!json) console.log(`${machineText(machine)}\n`);
   const results: KernelResult[] = [];
   for (const [index, row] of rows.entries()) {
-    const result = await runRow(device, row, seconds);
+    const result = await runRow(device, row, { seconds });
     results.push(result);
     console.error(`[${index + 1}/${rows.length}] ${resultLine(result)}`);
   }

@@ -50,13 +50,14 @@ export function largestError(
     if (expected.length !== width) return NaN;
     let difference = 0, power = 0;
     for (let column = 0; column < width; column++) {
-      const error = Math.abs(output[row * width + column]! - expected[column]!);
-      // Written such that NaN is the worst of all.
-      if (!(error <= difference)) difference = error;
+      // Math.max keeps a NaN, the worst error of all.
+      difference = Math.max(
+        difference,
+        Math.abs(output[row * width + column]! - expected[column]!),
+      );
       power += expected[column]! ** 2;
     }
-    const relative = difference / Math.sqrt(power / width);
-    if (!(relative <= worst)) worst = relative;
+    worst = Math.max(worst, difference / Math.sqrt(power / width));
   }
   return worst;
 }
