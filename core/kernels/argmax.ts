@@ -6,7 +6,7 @@
  * @module
  */
 import { type Program, program } from "../device/mod.ts";
-import { orderKeyWgsl, walkRow } from "./ordering.ts";
+import { orderKeyWgsl } from "./ordering.ts";
 import {
   type Reduction,
   type RowTeam,
@@ -14,6 +14,7 @@ import {
   teamMain,
   teamReductions,
   teamSubgroups,
+  teamWalk,
 } from "./row_team.ts";
 
 /** Reductions that {@linkcode argmaxWalk} needs. */
@@ -31,9 +32,11 @@ export function argmaxWalk(team: RowTeam): string {
   var bestKey = 0u;
   var bestIndex = 0xffffffffu;
 ${
-    walkRow(
+    teamWalk(
       team,
       "let key = orderKey(input[i]); if (key > bestKey) { bestKey = key; bestIndex = i - start; }",
+      "start",
+      "end",
     )
   }
   let topKey = maxKey(bestKey);

@@ -99,6 +99,7 @@ deviceTest("concat and slice are inverse along every axis", async (device) => {
     [[2, 3, 5], -3],
     [[2, 12, 3, 4], 1],
     [[130, 65], 1],
+    [[300, 260], 0],
   ];
   for (const [shape, axis] of shapes) {
     const position = axis < 0 ? axis + shape.length : axis;

@@ -14,7 +14,14 @@
  * @module
  */
 import { type Program, program } from "../device/mod.ts";
-import { type RowTeam, teamKey, teamMain, teamReductions, teamSubgroups } from "./row_team.ts";
+import {
+  type RowTeam,
+  teamKey,
+  teamMain,
+  teamReductions,
+  teamSubgroups,
+  teamWalk,
+} from "./row_team.ts";
 
 /** What a norm kernel computes; baked into its source. */
 export interface NormVariant {
@@ -83,7 +90,7 @@ function normSource(variant: NormVariant, type: "f32" | "vec4<f32>"): string {
         { length: perLane },
         (_, step) => "  " + guarded(step, `let i = i${step}; let v = v${step}; ${body}`),
       ).join("\n")
-      : `  for (var i = lane; i < ${loads}u; i += ${team.lanes}u) { let v = ${load}; ${body} }`;
+      : teamWalk(team, `let v = ${load}; ${body}`, "0u", `${loads}u`);
   const fetch = registers
     ? Array.from({ length: perLane }, (_, step) =>
       [

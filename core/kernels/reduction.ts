@@ -9,7 +9,14 @@
  */
 import { type Program, program } from "../device/mod.ts";
 import { type PlaneTiling, sliceSum, tilingKey } from "./plane_norm.ts";
-import { type RowTeam, teamKey, teamMain, teamReductions, teamSubgroups } from "./row_team.ts";
+import {
+  type RowTeam,
+  teamKey,
+  teamMain,
+  teamReductions,
+  teamSubgroups,
+  teamWalk,
+} from "./row_team.ts";
 
 /** inner = 1: y[row] = scale * sum of the row. Dispatch `teamGroups(team, rows)`; `width` 4 needs length % 4 = 0. */
 export function rowSumProgram(team: RowTeam, width: 1 | 4): Program {
@@ -28,7 +35,7 @@ export function rowSumProgram(team: RowTeam, width: 1 | 4): Program {
   let start = row * loads;
   let end = start + loads;
   var sums = ${type}(0.0);
-  for (var i = start + lane; i < end; i += ${team.lanes}u) { sums += input[i]; }
+${teamWalk(team, "sums += input[i];", "start", "end")}
   let total = sumRow(${width === 4 ? "dot(sums, vec4<f32>(1.0))" : "sums"});
   if (lane == 0u) { output[row] = total * params.scale; }`,
         ),

@@ -46,7 +46,7 @@ export interface TeamOptions {
 export function rowTeam(
   capabilities: Capabilities,
   loads: number,
-  { few = 8, walks = 4 }: TeamOptions = {},
+  { few = 16, walks = 4 }: TeamOptions = {},
 ): RowTeam {
   if (loads <= few) return { lanes: 1, exchange: "alone" };
   const { software, subgroups, subgroupSizes: [smallest, largest] } = capabilities;
@@ -100,6 +100,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   ${team.exchange === "memory" ? "teamLane = index;" : ""}
 ${body}
 }`;
+}
+
+/** Loads per loop iteration of {@linkcode teamWalk}. */
+const unrolled = 4;
+
+/**
+ * WGSL that runs `body` for every load `i` of this lane from `start` to `end`, lanes taking turns; several per loop iteration,
+ * because runtimes bound and check every iteration.
+ */
+export function teamWalk({ lanes }: RowTeam, body: string, start: string, end: string): string {
+  const turns = Array.from(
+    { length: unrolled },
+    (_, n) => `    { let i = next + ${n * lanes}u; ${body} }`,
+  );
+  return /* wgsl */ `  {
+  var next = ${start} + lane;
+  for (; next + ${(unrolled - 1) * lanes}u < ${end}; next += ${unrolled * lanes}u) {
+${turns.join("\n")}
+  }
+  for (; next < ${end}; next += ${lanes}u) { let i = next; ${body} }
+  }`;
 }
 
 /** A reduction over the team. */

@@ -2,7 +2,7 @@
  * Choosing the next token on the device, and the bookkeeping of a decode step.
  *
  * Greedy: the most probable token. Otherwise a token is drawn from softmax(logits / temperature), restricted first to the k most probable
- * ones (and those equal to the k-th), then to the smallest set of most probable ones whose mass reaches topP; the token that
+ * ones (and those whose probability equals the k-th in float32), then to the smallest set of most probable ones whose mass reaches topP; the token that
  * crosses it is kept. Of tokens equal at that edge the first in index order are kept.
  *
  * One team of lanes does it in one dispatch (see `row_team.ts`): the maximum; the weights exp((logit - maximum) / temperature),
@@ -17,9 +17,16 @@
  */
 import { type Program, program } from "../device/mod.ts";
 import { argmaxReductions, argmaxWalk, hostArgmax } from "./argmax.ts";
-import { orderKeyWgsl, thresholdSearch, walkRow } from "./ordering.ts";
+import { orderKeyWgsl, thresholdSearch } from "./ordering.ts";
 import { philox4x32, philoxWgsl, uniformOf } from "./random.ts";
-import { type RowTeam, teamKey, teamMain, teamReductions, teamSubgroups } from "./row_team.ts";
+import {
+  type RowTeam,
+  teamKey,
+  teamMain,
+  teamReductions,
+  teamSubgroups,
+  teamWalk,
+} from "./row_team.ts";
 
 /** Word of the Philox counter that keeps the sampler's numbers apart from all others. */
 const samplerStream = 0x73616d70;
@@ -88,13 +95,13 @@ ${argmaxWalk(team)}
 
 /**
  * Draws a token and moves the state on. Parameter `rows` is 1, `topK` 0 and `topP` 1 keep everything; `weights` is scratch for
- * V numbers. The team must not be `alone`. Dispatch 1.
+ * V numbers, rounded up to four. The team must not be `alone`. Dispatch 1.
  */
 export function sampleProgram(team: RowTeam): Program {
   return program(`sample ${teamKey(team)}`, () => ({
     arrays: {
       input: { type: "f32", access: "read" },
-      weights: { type: "f32", access: "read_write" },
+      weights: { type: "vec4<f32>", access: "read_write" },
       ...stateArrays,
     },
     parameters: {
@@ -112,6 +119,15 @@ export function sampleProgram(team: RowTeam): Program {
     host: hostSample,
   }));
 }
+
+/** What both searches of the sampler have in common: weights lie in [0, 1] and their bits sort as they do. */
+const weightSearch = {
+  bits: 30,
+  width: 4,
+  word: "bitcast<vec4<u32>>(weights[i])",
+  start: "0u",
+  end: "loads",
+} as const;
 
 function sampleSource(team: RowTeam): string {
   const { lanes } = team;
@@ -136,31 +152,44 @@ var<workgroup> ownerEqual: u32;`,
   let end = params.columns;
 ${argmaxWalk(team)}
   let peak = clamp(input[best], -3e38, 3e38);
-  var least = 0u;
+  let loads = (end + 3u) / 4u;
+  var mass = 0.0;
+${
+        teamWalk(
+          team,
+          /* wgsl */ `
+      let at = 4u * i + vec4<u32>(0u, 1u, 2u, 3u);
+      let near = min(at, vec4<u32>(end - 1u));
+      let logit = vec4<f32>(input[near.x], input[near.y], input[near.z], input[near.w]);
+      let off = at >= vec4<u32>(end) | (bitcast<vec4<u32>>(logit) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+      let distance = clamp(logit, vec4<f32>(-3e38), vec4<f32>(3e38)) - peak;
+      let weight = select(exp(distance * params.inverseTemperature), vec4<f32>(0.0), off);
+      weights[i] = weight;
+      mass += dot(weight, vec4<f32>(1.0));`,
+          "0u",
+          "loads",
+        )
+      }
   if (params.topK > 0u) {
 ${
         thresholdSearch(team, {
+          ...weightSearch,
           name: "kth",
-          bits: 32,
-          word: "orderKey(input[i])",
           amount: "1.0",
           required: "f32(params.topK)",
         })
       }
-    least = kth;
-  }
-  var mass = 0.0;
+    mass = 0.0;
 ${
-        walkRow(
+        teamWalk(
           team,
-          /* wgsl */ `
-      let key = orderKey(input[i]);
-      let weight = exp((clamp(input[i], -3e38, 3e38) - peak) * params.inverseTemperature);
-      let kept = select(0.0, weight, key >= least && key > 0u);
-      weights[i] = kept;
-      mass += kept;`,
+          `let kept = select(vec4<f32>(0.0), weights[i], bitcast<vec4<u32>>(weights[i]) >= vec4<u32>(kth));
+      weights[i] = kept; mass += dot(kept, vec4<f32>(1.0));`,
+          "0u",
+          "loads",
         )
       }
+  }
   // Weights above the edge are kept, and the first few that equal it.
   var edge = 0u;
   var equals = 0u;
@@ -168,34 +197,40 @@ ${
     let wanted = max(params.topP * sumFour(vec4<f32>(mass, 0.0, 0.0, 0.0)).x, 1e-30);
 ${
         thresholdSearch(team, {
+          ...weightSearch,
           name: "crossing",
-          bits: 30,
-          word: "bitcast<u32>(weights[i])",
           amount: "weights[i]",
           required: "wanted",
         })
       }
     edge = crossing;
     mass = 0.0;
-${walkRow(team, "mass += select(0.0, weights[i], bitcast<u32>(weights[i]) > edge);")}
+${
+        teamWalk(
+          team,
+          `mass += dot(select(vec4<f32>(0.0), weights[i], bitcast<vec4<u32>>(weights[i]) > vec4<u32>(edge)), vec4<f32>(1.0));`,
+          "0u",
+          "loads",
+        )
+      }
     let missing = wanted - sumFour(vec4<f32>(mass, 0.0, 0.0, 0.0)).x;
     equals = u32(max(1.0, ceil(min(missing / bitcast<f32>(edge), 4e6))));
   }
   // From here on a lane reads weights that other lanes wrote.
   storageBarrier();
-  let share = (params.columns + ${lanes - 1}u) / ${lanes}u;
-  let first = min(lane * share, end);
-  let last = min(first + share, end);
+  let share = (loads + ${lanes - 1}u) / ${lanes}u;
+  let first = min(lane * share, loads);
+  let last = min(first + share, loads);
   var shareAbove = 0.0;
-  var same = 0u;
+  var same = vec4<u32>(0u);
   for (var i = first; i < last; i++) {
     let weight = weights[i];
-    let word = bitcast<u32>(weight);
-    shareAbove += select(0.0, weight, word > edge);
-    same += u32(word == edge);
+    let words = bitcast<vec4<u32>>(weight);
+    shareAbove += dot(select(vec4<f32>(0.0), weight, words > vec4<u32>(edge)), vec4<f32>(1.0));
+    same += vec4<u32>(words == vec4<u32>(edge));
   }
   shareMass[lane] = shareAbove;
-  shareEqual[lane] = same;
+  shareEqual[lane] = same.x + same.y + same.z + same.w;
   workgroupBarrier();
   if (lane == 0u) {
     let each = bitcast<f32>(edge);
@@ -232,13 +267,19 @@ ${walkRow(team, "mass += select(0.0, weights[i], bitcast<u32>(weights[i]) > edge
     var before = 0.0;
     var left = ownerEqual;
     for (var i = first; i < last; i++) {
-      let weight = weights[i];
-      let word = bitcast<u32>(weight);
-      let tie = word == edge && left > 0u;
-      if (tie) { left -= 1u; }
-      if (weight > 0.0 && (tie || word > edge)) {
-        if (before <= ownerGoal) { chosen = i; }
-        before += weight;
+      let four = weights[i];
+${
+        ["x", "y", "z", "w"].map((axis, n) => /* wgsl */ `
+      {
+        let weight = four.${axis};
+        let word = bitcast<u32>(weight);
+        let tie = word == edge && left > 0u;
+        left -= u32(tie);
+        if (weight > 0.0 && (tie || word > edge)) {
+          if (before <= ownerGoal) { chosen = 4u * i + ${n}u; }
+          before += weight;
+        }
+      }`).join("")
       }
     }
     advance(chosen);
@@ -260,17 +301,15 @@ export function keptWeights(
   const clamped = (i: number) => Math.min(Math.max(logits[i]!, -3e38), 3e38);
   const peak = clamped(hostArgmax(logits, 0, columns));
   const weights = new Float32Array(columns);
-  let least = -Infinity;
+  for (let i = 0; i < columns; i++) {
+    if (!Number.isNaN(logits[i]!)) weights[i] = Math.exp((clamped(i) - peak) * inverseTemperature);
+  }
   if (topK > 0) {
-    const sorted = Float32Array.from({ length: columns }, (_, i) => logits[i]!)
-      .filter((value) => !Number.isNaN(value)).sort();
-    least = sorted[Math.max(0, sorted.length - topK)] ?? -Infinity;
+    const least = weights.slice().sort()[columns - topK]!;
+    for (let i = 0; i < columns; i++) if (weights[i]! < least) weights[i] = 0;
   }
   let total = 0;
-  for (let i = 0; i < columns; i++) {
-    if (!(logits[i]! >= least)) continue;
-    total += weights[i] = Math.exp((clamped(i) - peak) * inverseTemperature);
-  }
+  for (let i = 0; i < columns; i++) total += weights[i]!;
   if (topP >= 1) return weights;
   // Weights so small that all of them together cannot reach what topP leaves out need no sorting.
   const negligible = (1 - topP) * total / columns;

@@ -11,7 +11,14 @@
  * @module
  */
 import { type Program, program } from "../device/mod.ts";
-import { type RowTeam, teamKey, teamMain, teamReductions, teamSubgroups } from "./row_team.ts";
+import {
+  type RowTeam,
+  teamKey,
+  teamMain,
+  teamReductions,
+  teamSubgroups,
+  teamWalk,
+} from "./row_team.ts";
 
 /** Softmax over `params.columns` values per row. Dispatch `teamGroups(team, rows)`; `width` 4 needs columns % 4 = 0. */
 export function softmaxProgram(team: RowTeam, width: 1 | 4): Program {
@@ -19,8 +26,7 @@ export function softmaxProgram(team: RowTeam, width: 1 | 4): Program {
     const type = width === 4 ? "vec4<f32>" : "f32";
     const largest = width === 4 ? "max(max(most.x, most.y), max(most.z, most.w))" : "most";
     const total = width === 4 ? "dot(sums, vec4<f32>(1.0))" : "sums";
-    const each = (body: string) =>
-      `for (var i = start + lane; i < end; i += ${team.lanes}u) { ${body} }`;
+    const each = (body: string) => teamWalk(team, body, "start", "end");
     const words = width === 4 ? "vec4<u32>" : "u32";
     const isNan = (x: string) =>
       `(bitcast<${words}>(${x}) & ${words}(0x7fffffffu)) > ${words}(0x7f800000u)`;

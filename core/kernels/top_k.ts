@@ -92,9 +92,12 @@ ${
         thresholdSearch(team, {
           name: "least",
           bits: 32,
+          width: 1,
           word: "orderKey(input[i])",
           amount: "1.0",
           required: "f32(params.k)",
+          start: "start",
+          end: "end",
         })
       }
   // Counts per lane over a contiguous share of the row, so that equal values can be taken in index order.

@@ -30,6 +30,9 @@ function widthOf(...numbers: number[]): Width {
   return numbers.every((number) => number % 4 === 0) ? 4 : 1;
 }
 
+/** Words from which one contiguous block is copied without a kernel: that ends a pass, but runs at full bandwidth. */
+const plainCopy = 2 ** 16;
+
 /** Blocks of `inner` words, `outer` times, from and to every so many words; what is absent is 0. */
 interface StridedCopy {
   readonly outer: number;
@@ -44,6 +47,14 @@ function copyStrided(source: Tensor, target: Tensor, copy: StridedCopy): void {
   const size = copy.outer * copy.inner;
   if (size === 0) return;
   const { inner, sourceOffset = 0, sourceStride = 0, targetOffset = 0, targetStride = 0 } = copy;
+  if (copy.outer === 1 && size >= plainCopy) {
+    source.device.copy(
+      { buffer: source.buffer, offset: 4 * sourceOffset },
+      { buffer: target.buffer, offset: 4 * targetOffset },
+      4 * size,
+    );
+    return;
+  }
   const width = widthOf(inner, sourceOffset, sourceStride, targetOffset, targetStride);
   source.device.dispatch(
     copyProgram(width),

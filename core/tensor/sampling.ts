@@ -39,8 +39,8 @@ export interface SampleOptions {
 /** Below this temperature sampling is greedy (LLaVA's demo server). */
 const greedyTemperature = 1e-4;
 
-/** Walks over the row and iterations per value of the kernels that search thresholds (see `ordering.ts`). */
-const searchWalks = 6;
+/** Loop iterations per value of the kernels that search thresholds, their walks being unrolled (see `ordering.ts`). */
+const searchWalks = 7, drawWalks = 3;
 
 /** Rows and columns of x, and how to dispatch on them. */
 function asRows(operation: string, x: Tensor): { rows: number; columns: number } {
@@ -168,8 +168,8 @@ export function sampleToken(logits: Tensor, state: SamplerState, options: Sample
     return;
   }
   using _scope = device.scope();
-  const weights = empty(device, [columns], "f32", "token weights");
-  const team = rowTeam(device.capabilities, columns, { few: 0, walks: searchWalks });
+  const weights = empty(device, [4 * Math.ceil(columns / 4)], "f32", "token weights");
+  const team = rowTeam(device.capabilities, columns, { few: 0, walks: drawWalks });
   device.dispatch(
     sampleProgram(team),
     { ...ranges, weights: weights.range },
