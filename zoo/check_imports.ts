@@ -17,6 +17,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   tensor: ["errors.ts", "device", "kernels"],
   nn: ["errors.ts", "files.ts", "checkpoint", "device", "kernels", "tensor"],
   train: ["errors.ts", "files.ts", "checkpoint", "device", "kernels", "tensor", "nn"],
+  "example.ts": ["plugin.ts"],
   "plugin.ts": ["errors.ts", "files.ts", "text", "image", "checkpoint", "device", "tensor", "nn"],
 };
 

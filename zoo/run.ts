@@ -79,7 +79,11 @@ export interface RunOptions {
 }
 
 const demoPicture = new URL("./demo/chest_xray.jpg", import.meta.url);
-const demoPrompt = "Please segment the left lung in this chest X-ray.";
+const demoPrompts = {
+  mask: "Please segment the left lung in this chest X-ray.",
+  region: "What is shown in this region?",
+  question: "What abnormality is seen in this image?",
+};
 const defaultPreset = "tiny";
 const defaultOut = "./medvlm-out";
 
@@ -176,15 +180,38 @@ async function streamAnswer(
     },
   );
   for await (const event of events) {
-    if (event.type === "token") show(printable(event.text));
+    if (event.type === "token") {
+      show(printable(event.text));
+      // Where the host itself computes nothing else gives signals a chance to arrive.
+      if (model.device.kind === "wasm") await new Promise((resolve) => setTimeout(resolve, 0));
+    }
     if (event.type === "done") return event.answer;
   }
   throw new DeviceError("NO_ANSWER", "Cannot complete the answer: the model stopped without one");
 }
 
-async function makeFolder(path: string): Promise<void> {
+/** What is asked, and as which task, when the user left one or both open. */
+function question<C>(
+  plugin: Plugin<C>,
+  { prompt, task, regions = [] }: RunOptions,
+): { prompt: string; task: Task | undefined } {
+  if (prompt !== undefined) return { prompt, task };
+  if (regions.length > 0) return { prompt: demoPrompts.region, task };
+  const asked = task ?? (plugin.tasks.includes("ground-mask") ? "ground-mask" : undefined);
+  return {
+    prompt: asked?.startsWith("ground") ? demoPrompts.mask : demoPrompts.question,
+    task: asked,
+  };
+}
+
+/** Creates the output folder before the work starts. Returns how to undo that when the work fails. */
+async function makeFolder(path: string): Promise<() => Promise<void>> {
   try {
+    if (await Deno.stat(path).then((stat) => stat.isDirectory, () => false)) {
+      return () => Promise.resolve();
+    }
     await Deno.mkdir(path, { recursive: true });
+    return () => Deno.remove(path).catch(() => {});
   } catch (error) {
     throw new InputError(
       "NOT_WRITABLE",
@@ -257,11 +284,7 @@ export async function run<C>(
   const { json = false, out = defaultOut, dtype = "f32", signal } = options;
   const demo = options.image === undefined;
   const file = options.image ?? decodeURIComponent(demoPicture.pathname);
-  const prompt = options.prompt ?? demoPrompt;
-  // The demo asks for a mask; a prompt or region of the user's decides by itself.
-  const asksDemo = options.prompt === undefined && (options.regions ?? []).length === 0;
-  const task = options.task ??
-    (asksDemo && plugin.tasks.includes("ground-mask") ? "ground-mask" : undefined);
+  const { prompt, task } = question(plugin, options);
   const { raster, format } = await readPicture(file);
   const regions: Region[] = [];
   for (const text of options.regions ?? []) regions.push(await readRegion(text, raster));
@@ -269,6 +292,9 @@ export async function run<C>(
 
   const say = json ? () => {} : (text: string) => terminal.out(text);
   const start = terminal.now();
+  const folder = out.replace(/(?<=.)\/+$/, "");
+  let streaming = false;
+  const removeFolder = await makeFolder(folder);
   try {
     await using device = await openDevice({
       device: options.device ?? "auto",
@@ -283,13 +309,14 @@ export async function run<C>(
         demo ? "the chest X-ray that ships with the zoo" : file
       }, ${raster.width}x${raster.height}\n`,
     );
-    say(`Question: ${printable(prompt)}\n\n`);
+    say(`Question: ${printable(prompt.length > 200 ? `${prompt.slice(0, 200)}...` : prompt)}\n\n`);
+    streaming = true;
     if (options.profile) device.profile(true);
     const answer = await streamAnswer(model, raster, prompt, regions, task, options, say);
+    streaming = false;
     throwIfStopped(signal);
     if (answer.finish === "aborted") throwIfStopped(AbortSignal.abort());
     const profile = options.profile ? await device.profileRows() : undefined;
-    const folder = out.replace(/(?<=.)\/+$/, "");
     const record: RunRecord = {
       plugin: plugin.name,
       checkpoint: options.checkpoint,
@@ -309,12 +336,13 @@ export async function run<C>(
     };
     const document = JSON.stringify(answerDocument(record), null, 2) + "\n";
     const picture = overlayPng(raster, regions, answer);
-    await makeFolder(folder);
     await writeAtomic(record.files.overlay, picture);
     await writeAtomic(record.files.answer, document);
     say(`${answer.text === "" ? "" : "\n\n"}${summary(record)}`);
     if (json) terminal.out(document);
   } catch (error) {
+    if (streaming) say("\n");
+    await removeFolder();
     throwIfStopped(signal);
     throw error;
   }
