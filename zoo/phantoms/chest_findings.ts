@@ -1,0 +1,217 @@
+/**
+ * Findings of a chest radiograph phantom: what they are called, where they lie, and how they change the picture.
+ *
+ * @module
+ */
+import {
+  type Chest,
+  difference,
+  ellipse,
+  intersection,
+  type Shape,
+  type Side,
+  sideSign,
+} from "./chest_anatomy.ts";
+import type { Random } from "./random.ts";
+
+/** Names as in VinDr-CXR's label list. */
+export const chestLabels = [
+  "Cardiomegaly",
+  "Aortic enlargement",
+  "Pleural effusion",
+  "Pneumothorax",
+  "Consolidation",
+  "Nodule/Mass",
+  "Atelectasis",
+] as const;
+
+/** Name of a finding. */
+export type ChestLabel = typeof chestLabels[number];
+
+/** Third of a lung. */
+export type Zone = "upper" | "middle" | "lower";
+
+/** One instance of a finding. */
+export interface ChestFinding {
+  readonly label: ChestLabel;
+  /** Absent for findings of the middle. */
+  readonly side?: Side;
+  readonly zone?: Zone;
+  readonly severity: "small" | "moderate" | "large";
+  /** Region the finding occupies. */
+  readonly shape: Shape;
+  /** Added attenuation inside, negative where there is more air. */
+  readonly density: number;
+  /** Structure inside: a share of the density that varies. */
+  readonly texture: number;
+  /** Softness of the edge, in units of the side. */
+  readonly blur: number;
+}
+
+const severities = ["small", "moderate", "large"] as const;
+
+function place(chest: Chest, random: Random, side: Side, zone: Zone): [number, number] {
+  const third = { upper: 0.22, middle: 0.5, lower: 0.76 }[zone];
+  const height = chest.dome[side] - chest.apex;
+  const x = chest.centre + sideSign(side) * chest.halfWidth * random.uniform(0.45, 0.68);
+  return [x, chest.apex + height * (third + random.uniform(-0.06, 0.06))];
+}
+
+function effusion(chest: Chest, random: Random, side: Side): ChestFinding {
+  const level = random.whole(0, 2);
+  const sign = sideSign(side);
+  const surface = chest.dome[side] - [0.0, 0.07, 0.17][level]! - random.uniform(0, 0.02);
+  // The meniscus climbs along the chest wall.
+  const fluid: Shape = (x, y) => {
+    const u = (x - chest.centre) * sign / chest.halfWidth;
+    return y - surface + 0.1 * Math.max(0, u - 0.35) ** 2 + 0.004 * chest.noise.value(x, y, 6, 2);
+  };
+  return {
+    label: "Pleural effusion",
+    side,
+    zone: "lower",
+    severity: severities[level]!,
+    shape: intersection(chest.lung[side], fluid),
+    density: 0.62,
+    texture: 0.06,
+    blur: 0.02,
+  };
+}
+
+function pneumothorax(chest: Chest, random: Random, side: Side): ChestFinding {
+  const level = random.whole(0, 2);
+  const sign = sideSign(side);
+  const depth = [0.13, 0.22, 0.34][level]!;
+  const lower = chest.apex + (chest.dome[side] - chest.apex) * random.uniform(0.55, 0.8);
+  // The collapsed lung draws back from apex and wall: what is left outside its line is air.
+  const collapsed: Shape = (x, y) => {
+    const u = (x - chest.centre) * sign / chest.halfWidth;
+    const wall = 0.93 - depth * (1 - Math.max(0, y - chest.apex) / (lower - chest.apex));
+    return Math.min(wall - u, y - chest.apex - depth * 0.22) + 0.01 * chest.noise.value(x, y, 4, 2);
+  };
+  const air = intersection(difference(chest.lung[side], collapsed), (_, y) => lower - y);
+  return {
+    label: "Pneumothorax",
+    side,
+    zone: "upper",
+    severity: severities[level]!,
+    shape: air,
+    density: -0.16,
+    texture: 0,
+    blur: 0.004,
+  };
+}
+
+function consolidation(chest: Chest, random: Random, side: Side): ChestFinding {
+  const zone = random.pick(["upper", "middle", "lower"] as const);
+  const level = random.whole(0, 2);
+  const [x, y] = place(chest, random, side, zone);
+  const radius = [0.05, 0.075, 0.1][level]!;
+  const blob = ellipse(x, y, radius * random.uniform(0.9, 1.3), radius, random.uniform(-0.6, 0.6));
+  const ragged: Shape = (px, py) => blob(px, py) + 0.025 * chest.noise.value(px, py, 9, 3);
+  return {
+    label: "Consolidation",
+    side,
+    zone,
+    severity: severities[level]!,
+    shape: intersection(ragged, chest.lung[side]),
+    density: 0.42,
+    texture: 0.45,
+    blur: 0.03,
+  };
+}
+
+function nodule(chest: Chest, random: Random, side: Side): ChestFinding {
+  const zone = random.pick(["upper", "middle", "lower"] as const);
+  const level = random.whole(0, 2);
+  const [x, y] = place(chest, random, side, zone);
+  const radius = [0.014, 0.022, 0.036][level]! * random.uniform(0.9, 1.1);
+  return {
+    label: "Nodule/Mass",
+    side,
+    zone,
+    severity: severities[level]!,
+    shape: intersection(
+      ellipse(x, y, radius, radius * random.uniform(0.85, 1.15), random.uniform(0, 3)),
+      chest.lung[side],
+    ),
+    density: 0.34,
+    texture: 0.1,
+    blur: 0.006,
+  };
+}
+
+function atelectasis(chest: Chest, random: Random, side: Side): ChestFinding {
+  const [x, y] = place(chest, random, side, "lower");
+  const level = random.whole(0, 2);
+  const tilt = sideSign(side) * random.uniform(-0.25, 0.1);
+  const band = ellipse(x, y, [0.06, 0.085, 0.11][level]!, [0.009, 0.013, 0.02][level]!, tilt);
+  return {
+    label: "Atelectasis",
+    side,
+    zone: "lower",
+    severity: severities[level]!,
+    shape: intersection(band, chest.lung[side]),
+    density: 0.3,
+    texture: 0.15,
+    blur: 0.006,
+  };
+}
+
+/** How often findings occur. */
+export interface Prevalence {
+  /** Probability of a picture without any finding. */
+  readonly normal: number;
+  /** Probability of each kind in the other pictures. */
+  readonly each: number;
+}
+
+/** Which kinds of finding a picture has; the anatomy must know before it is drawn. */
+export function drawKinds(random: Random, { normal, each }: Prevalence): ReadonlySet<ChestLabel> {
+  const healthy = random.chance(normal);
+  const kinds = chestLabels.filter(() => random.chance(each));
+  if (healthy) return new Set();
+  return new Set(kinds.length > 0 ? kinds : [random.pick(chestLabels)]);
+}
+
+/** The instances of every kind. Nodules are 1 to 5; effusions and consolidations may be on both sides. */
+export function drawFindings(chest: Chest, kinds: ReadonlySet<ChestLabel>): ChestFinding[] {
+  const { random } = chest;
+  const findings: ChestFinding[] = [];
+  const side = (): Side => random.chance(0.5) ? "left" : "right";
+  const whole = { texture: 0, blur: 0, density: 0 };
+  if (kinds.has("Cardiomegaly")) {
+    const severity = chest.cardiothoracic > 0.64
+      ? "large"
+      : chest.cardiothoracic > 0.6
+      ? "moderate"
+      : "small";
+    findings.push({ label: "Cardiomegaly", severity, shape: chest.heart, ...whole });
+  }
+  if (kinds.has("Aortic enlargement")) {
+    findings.push({
+      label: "Aortic enlargement",
+      severity: chest.knob > 0.07 ? "moderate" : "small",
+      shape: chest.aorta,
+      ...whole,
+    });
+  }
+  const sides = (both: number): Side[] => random.chance(both) ? ["right", "left"] : [side()];
+  // Fluid and free air are kept on different sides: together they would need a level of their own.
+  const air = side();
+  if (kinds.has("Pneumothorax")) findings.push(pneumothorax(chest, random, air));
+  if (kinds.has("Pleural effusion")) {
+    const free = kinds.has("Pneumothorax")
+      ? [air === "left" ? "right" as const : "left" as const]
+      : sides(0.3);
+    for (const one of free) findings.push(effusion(chest, random, one));
+  }
+  if (kinds.has("Consolidation")) {
+    for (const one of sides(0.25)) findings.push(consolidation(chest, random, one));
+  }
+  if (kinds.has("Atelectasis")) findings.push(atelectasis(chest, random, side()));
+  if (kinds.has("Nodule/Mass")) {
+    for (let n = random.whole(1, 5); n > 0; n--) findings.push(nodule(chest, random, side()));
+  }
+  return findings;
+}
