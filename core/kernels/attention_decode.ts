@@ -70,7 +70,7 @@ export function decodeLanes(headSize: number, splitKeys: number, lanes: number):
   const width = vector ? 4 : 1;
   const units = headSize / width;
   const chunks = numbers(Math.ceil(units / lanes));
-  const unroll = numbers(2);
+  const unroll = numbers(4);
   const full = (c: number) => (c + 1) * lanes <= units;
   const unit = (c: number) =>
     full(c) ? `${c * lanes}u + lane` : `min(${c * lanes}u + lane, ${units - 1}u)`;
@@ -274,9 +274,18 @@ function splitHost(
   };
 }
 
-/** Adds the splits up. 64 invocations, one output element each: dispatch ceil(heads * headSize / 64). */
+/** Output elements per invocation of the merge. */
+export function mergeWidth(headSize: number): number {
+  return headSize % 4 === 0 ? 4 : 1;
+}
+
+/**
+ * Adds the splits up. 64 invocations, `mergeWidth` output elements each: dispatch
+ * ceil(heads * headSize / mergeWidth / 64).
+ */
 export function decodeMerge(headSize: number, splitKeys: number): Program {
   const width = headSize + 2;
+  const each = numbers(mergeWidth(headSize));
   return program(`attention merge ${headSize} split ${splitKeys}`, () => ({
     arrays: {
       results: { type: "f32", access: "read" },
@@ -288,24 +297,28 @@ export function decodeMerge(headSize: number, splitKeys: number): Program {
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
-  let i = workgroupIndex(group, groups) * 64u + lane;
+  let i = (workgroupIndex(group, groups) * 64u + lane) * ${each.length}u;
   let h = i / ${headSize}u;
   if (h >= params.heads) { return; }
   let splitCount = (min(valid[0], params.capacity) + ${splitKeys - 1}u) / ${splitKeys}u;
   let first = h * params.splits * ${width}u;
   var highest = f32(${lowest});
-  for (var split = 0u; split < splitCount; split += 1u) {
-    highest = max(highest, results[first + split * ${width}u + ${headSize}u]);
-  }
-  var sum = 0.0;
   var total = 0.0;
+  ${each.map((e) => `var sum_${e} = 0.0;`).join(" ")}
   for (var split = 0u; split < splitCount; split += 1u) {
     let at = first + split * ${width}u;
+    let before = highest;
+    highest = max(before, results[at + ${headSize}u]);
+    let shrink = exp2(before - highest);
     let weight = exp2(results[at + ${headSize}u] - highest);
-    sum += weight * results[at + i % ${headSize}u];
-    total += weight * results[at + ${headSize + 1}u];
+    total = total * shrink + weight * results[at + ${headSize + 1}u];
+    ${
+      each.map((e) =>
+        `sum_${e} = sum_${e} * shrink + weight * results[at + i % ${headSize}u + ${e}u];`
+      ).join("\n    ")
+    }
   }
-  output[i] = select(0.0, sum / total, total > 0.0);
+  ${each.map((e) => `output[i + ${e}u] = select(0.0, sum_${e} / total, total > 0.0);`).join("\n  ")}
 }`,
     host({ results, valid, output }, { heads, splits, capacity }) {
       const splitCount = Math.ceil(Math.min(valid[0]!, capacity) / splitKeys);

@@ -22,14 +22,15 @@ import {
 } from "./attention.ts";
 
 /**
- * Queries per lane. More queries share every load, but compiling takes time that grows faster than the kernel (here 0.6,
- * 0.8 and 2.4 s for 1, 2 and 4 queries of 64 elements), so only much work gets them.
+ * Queries per lane. More queries share every load, but compiling takes time that grows faster than the kernel (about 0.4,
+ * 0.4 and 1.1 s for 1, 2 and 4 queries of 64 elements), so only much work gets them.
  *
  * @param work Multiply-adds of the whole attention.
  */
 export function queriesPerLane({ headSize, valueSize }: AttentionConstants, work: number): number {
-  const most = Math.max(1, Math.floor(512 / (headSize + valueSize)));
-  return Math.min(most, work > 2 ** 28 ? 4 : work > 2 ** 25 ? 2 : 1);
+  // Registers spill beyond about 600 elements per lane.
+  const most = Math.max(1, Math.floor(576 / (headSize + valueSize)));
+  return Math.min(most, work > 2 ** 27 ? 8 : work > 2 ** 24 ? 2 : 1);
 }
 
 /**

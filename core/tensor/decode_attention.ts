@@ -3,12 +3,13 @@
  *
  * @module
  */
-import { decodeGroup, decodeLanes, decodeMerge } from "../kernels/attention_decode.ts";
+import { decodeGroup, decodeLanes, decodeMerge, mergeWidth } from "../kernels/attention_decode.ts";
 import { broadcastLanes, rowSpans } from "./heads.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 
 /** Heads of a cached attention. */
 export interface DecodeShape {
+  /** Query heads. */
   readonly heads: number;
   /** Heads of keys and values, a divisor of `heads`. Default `heads`. */
   readonly keyHeads?: number;
@@ -85,7 +86,7 @@ export function decodeAttention(
     decodeMerge(headSize, splitKeys),
     { results: results.range, valid: length.range, output: output.range },
     { heads, splits, capacity },
-    [Math.ceil(output.size / 64)],
+    [Math.ceil(output.size / mergeWidth(headSize) / 64)],
     { flops: 4 * results.size, bytes: 4 * (results.size + output.size) },
   );
   results.dispose();
