@@ -3,7 +3,7 @@
  *
  * The same corrected two-pass statistics as in `norm.ts`. Neighbouring invocations take neighbouring pixels, so that every load
  * is contiguous. Software adapters: one invocation per four pixels goes through all channels, without barriers. GPUs: the channels
- * of 32 pixels are shared by 8 slices whose sums meet in workgroup memory.
+ * of 32 pixels are split over 8 slices whose sums meet in workgroup memory.
  * Traffic: three reads (two of them from the cache for up to some hundred channels) and one write per value; 8 operations.
  *
  * @module
@@ -46,13 +46,13 @@ export function sliceSum({ width, columns, slices }: PlaneTiling): string {
   const type = width === 4 ? "vec4<f32>" : "f32";
   if (slices === 1) return `fn sumSlices(value: ${type}, index: u32) -> ${type} { return value; }`;
   return /* wgsl */ `
-var<workgroup> sliceShared: array<${type}, ${columns * slices}>;
+var<workgroup> sliceParts: array<${type}, ${columns * slices}>;
 fn sumSlices(value: ${type}, index: u32) -> ${type} {
-  sliceShared[index] = value;
+  sliceParts[index] = value;
   workgroupBarrier();
   let column = index % ${columns}u;
   let total = ${
-    Array.from({ length: slices }, (_, slice) => `sliceShared[column + ${slice * columns}u]`)
+    Array.from({ length: slices }, (_, slice) => `sliceParts[column + ${slice * columns}u]`)
       .join(" + ")
   };
   workgroupBarrier();

@@ -1,7 +1,7 @@
 /**
  * Scaled sums along one axis of [outer, length, inner]: y[o, j] = scale * sum over n of x[o, n, j].
  *
- * Traffic: one read per input value, one write per output value; one addition per value. With inner = 1 the rows are shared by
+ * Traffic: one read per input value, one write per output value; one addition per value. With inner = 1 the rows are split over
  * teams (see `row_team.ts`); otherwise neighbouring invocations take neighbouring columns and, on GPUs, slices of the axis meet in
  * workgroup memory (see `plane_norm.ts`). Sums are split over lanes or four accumulators, which also keeps rounding small.
  *

@@ -149,38 +149,38 @@ function reductionFunction({ lanes, exchange }: RowTeam, { name, type, operation
   if (exchange === "subgroup") {
     return `fn ${name}(value: ${type}) -> ${type} { return ${native}(value); }`;
   }
-  // The barrier at the end lets the next reduction of the same name overwrite the shared values.
+  // The barrier at the end lets the next reduction of the same name overwrite the parts.
   if (exchange === "memory") {
     const halves = Array.from({ length: Math.log2(lanes) }, (_, i) => lanes >> (i + 1));
     return /* wgsl */ `
-var<workgroup> ${name}Shared: array<${type}, ${lanes}>;
+var<workgroup> ${name}Parts: array<${type}, ${lanes}>;
 fn ${name}(value: ${type}) -> ${type} {
-  ${name}Shared[teamLane] = value;
+  ${name}Parts[teamLane] = value;
   workgroupBarrier();
 ${
       halves.map((half) =>
         `  if (teamLane < ${half}u) {
-    ${name}Shared[teamLane] = ${
-          merge(`${name}Shared[teamLane]`, `${name}Shared[teamLane + ${half}u]`)
+    ${name}Parts[teamLane] = ${
+          merge(`${name}Parts[teamLane]`, `${name}Parts[teamLane + ${half}u]`)
         };
   }
   workgroupBarrier();`
       ).join("\n")
     }
-  let total = ${name}Shared[0];
+  let total = ${name}Parts[0];
   workgroupBarrier();
   return total;
 }`;
   }
   return /* wgsl */ `
-var<workgroup> ${name}Shared: array<${type}, ${lanes}>;
+var<workgroup> ${name}Parts: array<${type}, ${lanes}>;
 fn ${name}(value: ${type}) -> ${type} {
   let part = ${native}(value);
-  if (teamLane % teamSubgroup == 0u) { ${name}Shared[teamLane / teamSubgroup] = part; }
+  if (teamLane % teamSubgroup == 0u) { ${name}Parts[teamLane / teamSubgroup] = part; }
   workgroupBarrier();
-  var total = ${name}Shared[0];
+  var total = ${name}Parts[0];
   for (var i = 1u; i < ${lanes}u / teamSubgroup; i++) { total = ${
-    merge("total", `${name}Shared[i]`)
+    merge("total", `${name}Parts[i]`)
   }; }
   workgroupBarrier();
   return total;
