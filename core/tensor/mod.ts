@@ -3,6 +3,7 @@
  *
  * @module
  */
+export type { Binary, Unary } from "../kernels/elementwise.ts";
 export * from "./tensor.ts";
 export * from "./elementwise.ts";
 export * from "./weight.ts";
@@ -21,3 +22,4 @@ export * from "./conv.ts";
 export * from "./moe.ts";
 export * from "./sampling.ts";
 export * from "./region.ts";
+export * from "./resample.ts";
