@@ -9,6 +9,9 @@
  */
 import { type Program, program } from "../device/mod.ts";
 
+/** Name of a function of one argument. */
+export type Unary = "relu" | "sigmoid" | "tanh" | "silu" | "quickGelu" | "gelu";
+
 /** The functions of one argument, in WGSL and on the host. */
 export const unaryFunctions = {
   relu: { wgsl: "max(x, 0.0)", host: (x: number): number => Math.max(x, 0) },
@@ -27,10 +30,7 @@ export const unaryFunctions = {
     wgsl: "0.5 * x * (1.0 + erf(x * 0.7071067811865476))",
     host: (x: number): number => 0.5 * x * (1 + erf(x * Math.SQRT1_2)),
   },
-} as const;
-
-/** Name of a function of one argument. */
-export type Unary = keyof typeof unaryFunctions;
+} as const satisfies Record<Unary, { wgsl: string; host: (x: number) => number }>;
 
 /** WGSL `erf`, to be included once by every kernel that applies an activation. Absolute error below 5e-7. */
 export const erfWgsl = /* wgsl */ `
@@ -92,6 +92,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }));
 }
 
+/** Name of a function of two arguments. */
+export type Binary = "add" | "subtract" | "multiply" | "swiglu";
+
 /** The functions of two arguments. */
 export const binaryFunctions = {
   add: { wgsl: "a + b", host: (a: number, b: number): number => a + b },
@@ -102,10 +105,7 @@ export const binaryFunctions = {
     wgsl: "a / (1.0 + exp(-a)) * b",
     host: (a: number, b: number): number => a / (1 + Math.exp(-a)) * b,
   },
-} as const;
-
-/** Name of a function of two arguments. */
-export type Binary = keyof typeof binaryFunctions;
+} as const satisfies Record<Binary, { wgsl: string; host: (a: number, b: number) => number }>;
 
 /** y[i] = f(a[i], b[i mod period]) for i < count. Dispatch ceil(count / 64). */
 export function binaryProgram(f: Binary): Program {
