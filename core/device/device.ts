@@ -15,6 +15,7 @@ export interface DeviceBuffer {
 
 /** Where a kernel finds one of its arrays. */
 export interface BufferRange {
+  /** Live memory of the same device. */
   readonly buffer: DeviceBuffer;
   /** Byte offset, a multiple of {@linkcode Capabilities.offsetAlignment}. Default 0. */
   readonly offset?: number;
@@ -50,6 +51,7 @@ export interface Capabilities {
 export interface DeviceInfo {
   /** Adapter name, such as `llvmpipe (LLVM 15.0.6, 256 bits)`. */
   readonly name: string;
+  /** Vendor as the driver reports it, a name or a PCI number in decimal; `none` for the typed-array device. */
   readonly vendor: string;
   /** Every feature the device was created with, the hidden ones included. */
   readonly features: readonly string[];
@@ -79,7 +81,9 @@ export interface Cost {
 
 /** Time spent in one kernel, summed over its dispatches. */
 export interface ProfileRow extends Required<Cost> {
+  /** Key of the kernel, {@linkcode Program.key}. */
   readonly name: string;
+  /** Dispatches summed in this row. */
   readonly count: number;
   /** Milliseconds on the device (WebGPU timestamps) or on the host. */
   readonly milliseconds: number;
@@ -101,9 +105,13 @@ export interface Recording extends Disposable {
 
 /** A device. All methods are synchronous and only queue work, except those that return promises. */
 export interface Device extends AsyncDisposable {
+  /** Which backend: kernels in WGSL, or their typed-array twins on the host. */
   readonly kind: "webgpu" | "wasm";
+  /** Adapter, features and limits; fixed while the device is open. */
   readonly info: DeviceInfo;
+  /** What kernels choose their variant by; fixed while the device is open. */
   readonly capabilities: Capabilities;
+  /** Memory of the pool at this moment, in bytes. */
   readonly memory: MemoryUse;
 
   /**

@@ -29,13 +29,16 @@ const gibibyte = 2 ** 30;
 
 /** The typed-array device. Work runs when it is queued, so waiting returns at once. */
 export class HostDevice implements Device {
+  /** Always `wasm`, the name by which `--device` asks for this backend. */
   readonly kind = "wasm";
+  /** No adapter, hence no vendor, features or limits. */
   readonly info: DeviceInfo = {
     name: "host typed arrays",
     vendor: "none",
     features: [],
     limits: {},
   };
+  /** Limits of typed arrays, not of hardware: 2 GiB per buffer, no subgroups, any number of workgroups. */
   readonly capabilities: Capabilities = {
     software: true,
     subgroups: false,
@@ -53,6 +56,7 @@ export class HostDevice implements Device {
   #profiling = false;
   #recording: (() => void)[] | undefined;
 
+  /** Opens the device; nothing is allocated yet. */
   constructor() {
     this.#pool = new BufferPool<HostBuffer>(
       (size, label) => {
@@ -78,6 +82,7 @@ export class HostDevice implements Device {
     );
   }
 
+  /** Memory of the pool in bytes; a buffer is one `ArrayBuffer`. */
   get memory(): MemoryUse {
     return this.#pool.memory;
   }
@@ -196,6 +201,7 @@ export class HostDevice implements Device {
     return Promise.resolve(this.#table.rows());
   }
 
+  /** Drops pooled memory at once; buffers still live go when nothing refers to them any more. */
   [Symbol.asyncDispose](): Promise<void> {
     this.#pool.trim();
     return Promise.resolve();

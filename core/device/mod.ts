@@ -12,6 +12,7 @@ export {
   type ArraySpec,
   elementLayout,
   type HostArray,
+  type HostArrays,
   type Program,
   program,
   programSource,

@@ -32,11 +32,18 @@ export class BufferPool<B extends DeviceBuffer> {
   #peak = 0;
   #created = 0;
 
+  /**
+   * An empty pool.
+   *
+   * @param create Makes a buffer of exactly `bytes`, which is a size class (see {@linkcode sizeClass}).
+   * @param destroy Gives a pooled buffer back to the system.
+   */
   constructor(create: (bytes: number, label: string) => B, destroy: (buffer: B) => void) {
     this.#create = create;
     this.#destroy = destroy;
   }
 
+  /** Bytes live, pooled and at the peak, and the number of buffers made so far. */
   get memory(): MemoryUse {
     return {
       live: this.#liveBytes,
@@ -67,6 +74,7 @@ export class BufferPool<B extends DeviceBuffer> {
     return buffer;
   }
 
+  /** Puts a buffer back for reuse, out of its scope. @throws {DeviceError} code `RELEASED` when it is not live. */
   release(buffer: B): void {
     if (!this.#live.delete(buffer)) {
       throw new DeviceError("RELEASED", `Cannot release buffer "${buffer.label}": it is not live`);
@@ -80,6 +88,7 @@ export class BufferPool<B extends DeviceBuffer> {
     else list.push(buffer);
   }
 
+  /** Whether the buffer was handed out and not released since. */
   isLive(buffer: B): boolean {
     return this.#live.has(buffer);
   }

@@ -22,6 +22,7 @@ export type HostArray = Float32Array | Uint32Array | Int32Array;
 export interface Program {
   /** Unique for the source: kernel family and every constant baked into it, such as `matmul.tile f16 k4096`. */
   readonly key: string;
+  /** Arrays by their WGSL name, in binding order: the first is at binding 1. */
   readonly arrays: Readonly<Record<string, ArraySpec>>;
   /** Uniform parameters, available in WGSL as `params.NAME`. */
   readonly parameters: Readonly<Record<string, Scalar>>;
@@ -34,7 +35,8 @@ export interface Program {
   readonly host: (arrays: any, parameters: any) => void;
 }
 
-type HostArrays<A> = {
+/** Typed-array views of a program's arrays, by name: floats, signed or unsigned words as the WGSL element type says. */
+export type HostArrays<A> = {
   [K in keyof A]: A[K] extends { type: infer T } ? T extends `${string}f32${string}` ? Float32Array
     : T extends `${string}i32${string}` ? Int32Array
     : Uint32Array

@@ -61,8 +61,11 @@ interface PendingRecording {
 
 /** What {@linkcode WebGpuDevice} needs to know about a freshly requested device. */
 export interface WebGpuSetup {
+  /** The device, which the backend owns from then on and destroys in the end. */
   readonly device: GPUDevice;
+  /** Adapter name, features and limits, as shown to users. */
   readonly info: DeviceInfo;
+  /** Limits of the device and what was found out by compiling probes. */
   readonly capabilities: Capabilities;
   /** `enable subgroups;` where the runtime wants the line, else empty. */
   readonly subgroupsDirective: string;
@@ -72,8 +75,11 @@ export interface WebGpuSetup {
 
 /** A WebGPU device. Make one with `openDevice`. */
 export class WebGpuDevice implements Device {
+  /** Always `webgpu`. */
   readonly kind = "webgpu";
+  /** Adapter, features and limits; fixed while the device is open. */
   readonly info: DeviceInfo;
+  /** What kernels choose their variant by; fixed while the device is open. */
   readonly capabilities: Capabilities;
   readonly #gpu: GPUDevice;
   readonly #checked: boolean;
@@ -93,6 +99,7 @@ export class WebGpuDevice implements Device {
   #failure: DeviceError | undefined;
   #closed = false;
 
+  /** Takes over a fresh device: allocates the parameter arena (128 KiB) and watches for loss. */
   constructor(setup: WebGpuSetup) {
     this.#gpu = setup.device;
     this.info = setup.info;
@@ -122,6 +129,7 @@ export class WebGpuDevice implements Device {
     });
   }
 
+  /** Memory of the buffer pool in bytes; the parameter arena and the staging buffers are not counted. */
   get memory(): MemoryUse {
     return this.#pool.memory;
   }
@@ -437,6 +445,7 @@ export class WebGpuDevice implements Device {
     return await this.#profiler?.rows() ?? [];
   }
 
+  /** Submits what is queued, waits for its error checks and destroys the device. Later calls do nothing. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.flush();
