@@ -30,6 +30,7 @@ export interface Example {
   readonly id: string;
   /** Image or volume file, relative to the dataset's folder. */
   readonly image: string;
+  /** What kind of answer is expected. */
   readonly task: Task;
   /** What the user asks, without any system's special tokens. */
   readonly prompt: string;
@@ -39,6 +40,7 @@ export interface Example {
   readonly history?: readonly Turn[];
   /** What the user points at; mask regions name a file relative to the dataset's folder. */
   readonly regions?: readonly (Region | { readonly kind: "mask-file"; readonly file: string })[];
+  /** What the reference answer points at, where the dataset grounds it. */
   readonly findings?: readonly Finding[];
   /** Labels of the whole image. */
   readonly labels?: readonly string[];
@@ -48,7 +50,9 @@ export interface Example {
   readonly choices?: readonly string[];
   /** Kind of question as the dataset names it. */
   readonly category?: string;
+  /** Pseudonym of the patient in the dataset, for splits that keep patients apart. */
   readonly patient?: string;
+  /** Part of the dataset, as its authors divided it. */
   readonly split?: "train" | "validate" | "test";
   /** Side or modality and whatever else the dataset records, as text. */
   readonly attributes?: Readonly<Record<string, string>>;

@@ -22,9 +22,13 @@ export type Task =
 
 /** Where a system comes from. */
 export interface Paper {
+  /** Title as printed. */
   readonly title: string;
+  /** All authors in the order of the paper, separated by commas. */
   readonly authors: string;
+  /** Year of publication. */
   readonly year: number;
+  /** Conference or journal, abbreviated as usual, such as `AAAI`. */
   readonly venue: string;
   /** Repository of the official code, `owner/name`. */
   readonly code: string;
@@ -37,8 +41,11 @@ export type Box = readonly [number, number, number, number];
 
 /** A binary mask at the size of the original image, row by row, 0 or 1. */
 export interface Mask {
+  /** Pixels in a row, the width of the original image. */
   readonly width: number;
+  /** Number of rows, the height of the original image. */
   readonly height: number;
+  /** One byte per pixel, `height * width` of them. */
   readonly data: Uint8Array;
 }
 
@@ -50,17 +57,23 @@ export type Region =
 
 /** One earlier question and its answer. */
 export interface Turn {
+  /** What the user asked. */
   readonly question: string;
+  /** What the system answered, without special tokens. */
   readonly answer: string;
 }
 
 /** A question about an image. */
 export interface Request {
+  /** The picture in its original size; the system resizes and normalises it. */
   readonly image: Raster;
+  /** The question in plain words; must hold more than blanks. */
   readonly prompt: string;
   /** Default: decided by the system from the prompt and the regions. */
   readonly task?: Task;
+  /** What the user points at; how many a system takes is its own affair. Default none. */
   readonly regions?: readonly Region[];
+  /** Earlier turns of the conversation, oldest first. Default none. */
   readonly history?: readonly Turn[];
 }
 
@@ -74,15 +87,19 @@ export interface GenerateOptions {
   readonly topP?: number;
   /** Same seed, same device, same answer. Default 0. */
   readonly seed?: number;
+  /** Ends the answer after the token in progress; it then finishes as `aborted`. */
   readonly signal?: AbortSignal;
 }
 
 /** A phrase of the answer and what it points at. */
 export interface Phrase {
+  /** What is pointed at: words of the answer, or of the question where the answer has none for it. */
   readonly text: string;
   /** Start and end (exclusive) in the answer's text, in UTF-16 units. */
   readonly span: readonly [number, number];
+  /** Boxes around it, in pixels of the original image; may be empty. */
   readonly boxes: readonly Box[];
+  /** Masks of it at the size of the original image, one per instance; may be empty. */
   readonly masks: readonly Mask[];
   /** Confidence per box or mask, where the system gives one. */
   readonly scores?: readonly number[];
@@ -92,20 +109,27 @@ export interface Phrase {
 export interface Timings {
   /** Image preprocessing, encoders and prompt. */
   readonly prefill: number;
+  /** All tokens after the first. */
   readonly decode: number;
   /** Masks and boxes after the text. */
   readonly ground: number;
+  /** Rows the language model saw before it answered: text tokens and image features. */
   readonly promptTokens: number;
+  /** Tokens generated, the stop token included. */
   readonly newTokens: number;
 }
 
 /** The whole answer. */
 export interface GroundedAnswer {
+  /** The answer without control tokens and without blanks around it; marks such as `<SEG>` stay in. */
   readonly text: string;
+  /** Token ids as generated, the stop token included where it was reached. */
   readonly tokens: readonly number[];
+  /** What the answer points at, in the order of the text; empty where nothing is grounded. */
   readonly phrases: readonly Phrase[];
   /** Why generation stopped: the stop token, the token limit, or an abort. */
   readonly finish: "stop" | "length" | "aborted";
+  /** Where the time went, in milliseconds. */
   readonly timings: Timings;
 }
 
@@ -121,22 +145,27 @@ export type AnswerEvent =
 
 /** How weights are put on the device. */
 export interface LoadOptions {
+  /** Device the weights go to; it stays open when the model is disposed. */
   readonly device: Device;
   /** Storage of the large matrices. Default `f32`. */
   readonly dtype?: WeightStorage;
   /** Called with bytes done and bytes in all, as weights arrive. */
   readonly progress?: (done: number, total: number) => void;
+  /** Stops loading with its reason as the error; weights already placed are released. */
   readonly signal?: AbortSignal;
 }
 
 /** An official checkpoint: its folder (configuration, tokenizer) and its tensors. */
 export interface CheckpointFolder {
+  /** Configuration, tokenizer and whatever else lies beside the tensors. */
   readonly folder: FolderSource;
+  /** All tensors by official name, read from their files when asked for. */
   readonly tensors: CheckpointSource;
 }
 
 /** A model on a device. */
 export interface Model extends AsyncDisposable {
+  /** Device that holds the weights. */
   readonly device: Device;
   /** Bytes of weights on the device. */
   readonly weightBytes: number;
@@ -154,8 +183,11 @@ export interface Model extends AsyncDisposable {
 
 /** One published system. `C` is its configuration, a plain JSON value. */
 export interface Plugin<C> {
+  /** Short name in lower case, as typed on the command line, such as `medplib`. */
   readonly name: string;
+  /** Publication, official code and terms of the weights. */
   readonly paper: Paper;
+  /** What the system can be asked for. */
   readonly tasks: readonly Task[];
   /** Named configurations; `paper` has the published sizes. */
   readonly presets: Readonly<Record<string, C>>;
