@@ -18,14 +18,19 @@ import type { Trace } from "./trace.ts";
 
 /** Sizes of a CLIP vision tower. */
 export interface ClipVisionConfig {
+  /** Width of the hidden states; a multiple of `heads`. */
   readonly hiddenSize: number;
+  /** Width inside the MLP of a block. */
   readonly intermediateSize: number;
+  /** Transformer blocks. */
   readonly layers: number;
+  /** Attention heads per block, each `hiddenSize / heads` wide. */
   readonly heads: number;
   /** Side of the square input in pixels. */
   readonly imageSize: number;
   /** Side of a patch in pixels. */
   readonly patchSize: number;
+  /** Between the two layers of the MLP; OpenAI's towers use `quickGelu`. */
   readonly activation: Unary;
   /** LayerNorm epsilon. */
   readonly epsilon: number;

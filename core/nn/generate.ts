@@ -18,24 +18,35 @@ import { type Trace, traceAt } from "./trace.ts";
 
 /** The language model and how it is used. */
 export interface GenerateSetup {
+  /** Device of the parameters, the cache and the sampler. */
   readonly device: Device;
+  /** Sizes of the decoder. */
   readonly config: LlamaConfig;
   /** Parameters below `model.`. */
   readonly model: ParameterScope;
+  /** Token table [vocabulary, hiddenSize], read row by row. */
   readonly embedding: Weight;
+  /** Output projection [vocabulary, hiddenSize] from hidden state to logits. */
   readonly head: Weight;
+  /** MLP of every layer, as {@linkcode LlamaPass} has it. */
   readonly feedForward: LlamaPass["feedForward"];
+  /** Low-rank updates of the attention projections, as {@linkcode LlamaPass} has them. Default none. */
   readonly lora?: LlamaPass["lora"];
 }
 
 /** How tokens are chosen. */
 export interface SamplingOptions {
+  /** Most tokens to generate, at least 1; prompt and answer together fit the decoder's positions. */
   readonly maxNewTokens: number;
+  /** Divides the logits; 0 takes the most probable token. */
   readonly temperature: number;
+  /** Keeps the most probable tokens that together reach this mass, in (0, 1]; 1 keeps all. */
   readonly topP: number;
+  /** Seed of the random numbers; each step draws its own from seed and step. */
   readonly seed: number;
   /** Generation ends after this token. */
   readonly stopToken: number;
+  /** Ends generation after the token that is read next. */
   readonly signal?: AbortSignal | undefined;
   /** Gets every intermediate of the prompt and of each step; steps then run one at a time. */
   readonly trace?: Trace | undefined;
@@ -162,6 +173,7 @@ export class Generation implements Disposable {
     return this.#promptLength;
   }
 
+  /** Releases cache, sampler state, hidden states and the recorded step. */
   [Symbol.dispose](): void {
     this.#recording?.[Symbol.dispose]();
     this.#cache.dispose();

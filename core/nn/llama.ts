@@ -17,10 +17,15 @@ import type { Trace } from "./trace.ts";
 
 /** Sizes of a LLaMA decoder. */
 export interface LlamaConfig {
+  /** Rows of the token table and of the output head, added tokens included. */
   readonly vocabulary: number;
+  /** Width of the hidden states; a multiple of `heads`. */
   readonly hiddenSize: number;
+  /** Width inside a feed-forward layer, and of each expert. */
   readonly intermediateSize: number;
+  /** Decoder layers. */
   readonly layers: number;
+  /** Query heads, each `hiddenSize / heads` wide (an even number). */
   readonly heads: number;
   /** Key and value heads; divides `heads`. */
   readonly keyHeads: number;
@@ -111,11 +116,18 @@ export function denseFeedForward(p: ParameterScope, x: Tensor, residual: Tensor)
 
 /** Keys (rotated) and values of every layer, allocated once at their final length. */
 export class KeyValueCache {
+  /** Rows per layer: the most tokens of prompt and answer together. */
   readonly capacity: number;
+  /** Keys per layer, rotary positions applied, f32 [capacity, keyHeads * headSize]. */
   readonly keys: readonly Tensor[];
+  /** Values per layer, f32 [capacity, keyHeads * headSize]. */
   readonly values: readonly Tensor[];
 
-  /** @param capacity Most tokens, at most `config.maxPositions`. */
+  /**
+   * Allocates 2 * layers tensors; their content is undefined until rows are appended.
+   *
+   * @param capacity Most tokens, at most `config.maxPositions`.
+   */
   constructor(device: Device, config: LlamaConfig, capacity: number) {
     const width = config.keyHeads * llamaHeadSize(config);
     const make = () =>
@@ -133,6 +145,7 @@ export class KeyValueCache {
     return 2 * 4 * config.layers * capacity * config.keyHeads * llamaHeadSize(config);
   }
 
+  /** Releases the tensors of all layers. */
   dispose(): void {
     for (const one of [...this.keys, ...this.values]) one.dispose();
   }

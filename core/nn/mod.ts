@@ -21,7 +21,7 @@ export {
   llamaParameters,
   type LlamaPass,
 } from "./llama.ts";
-export { moeFeedForward } from "./moe.ts";
+export { moeFeedForward, type MoeLayer, type MoeOptions, type MoeResult } from "./moe.ts";
 export {
   initialParameters,
   loadParameters,

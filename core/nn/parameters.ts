@@ -27,6 +27,7 @@ export type WeightStorage = WeightDType;
 export interface ParameterSpec {
   /** Name in the official checkpoint. */
   readonly name: string;
+  /** Extents in the official checkpoint, outermost first; a matrix is [rows, columns] = [out, in]. */
   readonly shape: readonly number[];
   /**
    * How it is kept on the device: `matrix` in the storage the user chose, `half` in f16 unless that is f32, `float` and
@@ -35,6 +36,7 @@ export interface ParameterSpec {
   readonly keep: "matrix" | "half" | "float" | "tensor";
   /** Element type in the official files, used when saving. Any float type is accepted when loading. */
   readonly stored: FloatDType;
+  /** How seeded random weights are made. */
   readonly init: Initialiser;
   /** Files may lack it: it follows from the configuration. It is written when saving. */
   readonly derived?: boolean;
@@ -42,10 +44,13 @@ export interface ParameterSpec {
 
 /** Parameters on a device, by official name. */
 export class Parameters {
+  /** Device that holds all of them. */
   readonly device: Device;
+  /** The table they were made from, in its order. */
   readonly specs: readonly ParameterSpec[];
   readonly #values: Map<string, Tensor | Weight>;
 
+  /** Takes over `values`, one per spec and of its shape. Usually made by {@linkcode loadParameters}. */
   constructor(
     device: Device,
     specs: readonly ParameterSpec[],
@@ -65,6 +70,7 @@ export class Parameters {
     return sum;
   }
 
+  /** Whether there is a parameter of this name, matrix or tensor. */
   has(name: string): boolean {
     return this.#values.has(name);
   }
@@ -106,6 +112,7 @@ export class Parameters {
     }
   }
 
+  /** Releases all device memory; the parameters cannot be used any more. */
   dispose(): void {
     for (const value of this.#values.values()) value.dispose();
     this.#values.clear();
@@ -141,27 +148,33 @@ export class ParameterScope {
   readonly #parameters: Parameters;
   readonly #prefix: string;
 
+  /** Sees the names that start with `prefix`, which ends in a full stop where one belongs there. */
   constructor(parameters: Parameters, prefix: string) {
     this.#parameters = parameters;
     this.#prefix = prefix;
   }
 
+  /** Device that holds the parameters. */
   get device(): Device {
     return this.#parameters.device;
   }
 
+  /** Whether there is a parameter `prefix + name`. */
   has(name: string): boolean {
     return this.#parameters.has(this.#prefix + name);
   }
 
+  /** The matrix `prefix + name`. @throws {TypeError} when there is none of this name. */
   weight(name: string): Weight {
     return this.#parameters.weight(this.#prefix + name);
   }
 
+  /** The tensor `prefix + name`. @throws {TypeError} when there is none of this name. */
   tensor(name: string): Tensor {
     return this.#parameters.tensor(this.#prefix + name);
   }
 
+  /** A view further down, of the names that start with this prefix and then `prefix`. */
   at(prefix: string): ParameterScope {
     return new ParameterScope(this.#parameters, this.#prefix + prefix);
   }
@@ -191,8 +204,11 @@ export function parameterBytes(specs: readonly ParameterSpec[], dtype: WeightSto
 
 /** Options of {@linkcode loadParameters} and {@linkcode initialParameters}. */
 export interface PlaceOptions {
+  /** Storage of the parameters kept as `matrix`. Default `f32`. */
   readonly dtype?: WeightStorage;
+  /** Called with bytes on the device so far and in all, as {@linkcode parameterBytes} counts them. */
   readonly progress?: (done: number, total: number) => void;
+  /** Stops with its reason as the error and releases what was placed. */
   readonly signal?: AbortSignal;
 }
 

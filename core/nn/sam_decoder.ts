@@ -21,11 +21,15 @@ export interface SamDecoderConfig {
   readonly width: number;
   /** Two-way blocks. */
   readonly depth: number;
+  /** Attention heads, of `width / heads` in self-attention and half of that in cross-attention. */
   readonly heads: number;
+  /** Width inside the MLP of a two-way block. */
   readonly mlpWidth: number;
   /** Mask tokens: one for the single mask, the others for the ambiguous ones. */
   readonly maskTokens: number;
+  /** Linear layers of the IoU head. */
   readonly iouLayers: number;
+  /** Width of the IoU head's hidden layers. */
   readonly iouWidth: number;
 }
 

@@ -21,10 +21,13 @@ import { type Trace, traceAt } from "./trace.ts";
 export interface SamEncoderConfig {
   /** Side of the square input in pixels. */
   readonly imageSize: number;
+  /** Side of a patch in pixels; divides `imageSize`. */
   readonly patchSize: number;
   /** Width of the tokens. */
   readonly width: number;
+  /** Transformer blocks. */
   readonly depth: number;
+  /** Attention heads per block, each `width / heads` wide. */
   readonly heads: number;
   /** MLP width over token width. */
   readonly mlpRatio: number;

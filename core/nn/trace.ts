@@ -21,7 +21,11 @@ export class TraceCollector {
   >();
   readonly #wanted: ((name: string) => boolean) | undefined;
 
-  /** @param wanted Names worth reading. Default: all. */
+  /**
+   * A collector without values.
+   *
+   * @param wanted Names worth reading. Default: all.
+   */
   constructor(wanted?: (name: string) => boolean) {
     this.#wanted = wanted;
   }
