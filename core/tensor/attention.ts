@@ -16,11 +16,13 @@ export type { HeadsView } from "./heads.ts";
 
 /** Extents of an attention. */
 export interface AttentionShape {
+  /** Independent items, each with queries and keys of its own. */
   readonly batch: number;
   /** Queries per batch item. */
   readonly queries: number;
   /** Keys per batch item. */
   readonly keys: number;
+  /** Query heads. */
   readonly heads: number;
   /** Heads of keys and values, a divisor of `heads`: query head h uses key head h / (heads / keyHeads). Default `heads`. */
   readonly keyHeads?: number;
@@ -48,6 +50,7 @@ export interface AttentionOptions {
   readonly causal?: boolean;
   /** u32 [batch]: keys from this index on are padding, which no query sees. */
   readonly keyLengths?: Tensor;
+  /** Bias from the distance of query and key on a raster. Default none. */
   readonly relative?: RelativePositions;
 }
 

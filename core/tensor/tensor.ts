@@ -26,9 +26,13 @@ export function shapeText(shape: readonly number[]): string {
 
 /** A contiguous row-major array on a device. Reshaped tensors share their memory. */
 export class Tensor {
+  /** Device that holds the values. */
   readonly device: Device;
+  /** Extents, outermost first; empty for a scalar. */
   readonly shape: readonly number[];
+  /** Type of the elements, 4 bytes each. */
   readonly dtype: DType;
+  /** Memory the values begin in; often larger than the shape needs. */
   readonly buffer: DeviceBuffer;
 
   /**

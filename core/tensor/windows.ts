@@ -8,8 +8,11 @@ import { empty, shapeText, type Tensor } from "./tensor.ts";
 
 /** Extents of the raster that windows came from. */
 export interface RasterShape {
+  /** Number of rasters. */
   readonly batch: number;
+  /** Rows of tokens, before padding. */
   readonly height: number;
+  /** Tokens in a row, before padding. */
   readonly width: number;
 }
 
