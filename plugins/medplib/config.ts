@@ -22,6 +22,7 @@ export interface MoeConfig {
   readonly capacityFactor: number;
   /** The same at inference; with two experts and factor 2 nothing is dropped. */
   readonly evalCapacityFactor: number;
+  /** Least slots per expert, whatever the factor gives. */
   readonly minCapacity: number;
   /** Weight of the load-balancing loss. */
   readonly auxLossWeight: number;
@@ -29,12 +30,17 @@ export interface MoeConfig {
 
 /** Everything that decides tensor shapes and the forward pass. */
 export interface MedplibConfig {
+  /** The language model. */
   readonly llama: LlamaConfig;
+  /** Which decoder layers have experts, and how tokens are routed to them. */
   readonly moe: MoeConfig;
+  /** The vision tower whose patch features the language model reads. */
   readonly clip: ClipVisionConfig;
   /** Hidden state of the tower that is used, counted from the end (-2: one block is skipped). */
   readonly visionLayer: number;
+  /** The pixel encoder of SAM-Med2D, for masks. */
   readonly sam: SamEncoderConfig;
+  /** The mask decoder of SAM-Med2D. */
   readonly samDecoder: SamDecoderConfig;
   /** Channels inside the prompt encoder's mask branch (loaded and saved, unused by MedPLIB). */
   readonly maskInputChannels: number;
@@ -157,8 +163,8 @@ function small(
 export const builtInVocabulary = 1024;
 
 /** Named configurations. */
-export const presets = {
+export const presets: Readonly<Record<"paper" | "tiny" | "small", MedplibConfig>> = {
   paper,
   tiny: small(builtInVocabulary, { hidden: 128, layers: 4, heads: 4, clip: 96, sam: 64 }),
   small: small(builtInVocabulary, { hidden: 256, layers: 8, heads: 8, clip: 192, sam: 128 }),
-} as const satisfies Record<string, MedplibConfig>;
+};

@@ -50,9 +50,13 @@ const defaultNewTokens = 1024;
 
 /** A MedPLIB model. Make one with `medplib.load` or `medplib.init`. */
 export class MedplibModel implements Model {
+  /** Device that holds the weights; it stays open when the model is disposed. */
   readonly device: Device;
+  /** Sizes and thresholds the model was made with. */
   readonly config: MedplibConfig;
+  /** Tokenizer of the checkpoint, or the built-in one of a seeded model; knows `<SEG>`. */
   readonly tokenizer: LlamaTokenizer;
+  /** The weights come from `init`: answers are noise. */
   readonly untrained: boolean;
   readonly #parameters: Parameters;
   readonly #positions: Tensor;
@@ -275,6 +279,7 @@ export class MedplibModel implements Model {
     for (const [name, bytes] of this.#companions) await target.write(name, [bytes]);
   }
 
+  /** Releases weights and position table; the device stays open. */
   [Symbol.asyncDispose](): Promise<void> {
     this.#parameters.dispose();
     this.#positions.dispose();
