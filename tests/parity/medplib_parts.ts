@@ -98,8 +98,8 @@ export function clipConfig(clip: any): MedplibConfig["clip"] {
 }
 
 /** SAM's sizes from a case's `sam` object. */
-// deno-lint-ignore no-explicit-any
 export function samConfig(
+  // deno-lint-ignore no-explicit-any
   sam: any,
 ): Pick<MedplibConfig, "sam" | "samDecoder" | "maskInputChannels"> {
   return {
