@@ -10,7 +10,9 @@ export interface ParseOptions {
   stopEarly?: boolean;
   unknown?: (arg: string, key?: string, value?: unknown) => unknown;
 }
+// deno-lint-ignore no-explicit-any -- as loose as the library's own type for names that are not literals
+type Parsed = { _: (string | number)[]; [key: string]: any };
 export function parseArgs(
   args: string[],
   options?: ParseOptions,
-): { _: (string | number)[]; [key: string]: unknown };
+): Parsed;
