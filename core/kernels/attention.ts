@@ -149,6 +149,41 @@ interface Arrays {
   readonly output: Float32Array;
 }
 
+/** row . other[at...], in four sums that do not wait for one another. */
+function dotProduct(row: Float64Array, other: Float32Array, at: number): number {
+  let a = 0, b = 0, c = 0, d = 0, i = 0;
+  for (; i + 3 < row.length; i += 4, at += 4) {
+    a += row[i]! * other[at]!;
+    b += row[i + 1]! * other[at + 1]!;
+    c += row[i + 2]! * other[at + 2]!;
+    d += row[i + 3]! * other[at + 3]!;
+  }
+  for (; i < row.length; i++, at++) a += row[i]! * other[at]!;
+  return a + b + (c + d);
+}
+
+/** sums += weights[j] * (row j of values), for j < count, four rows at a time. */
+function addRows(
+  sums: Float64Array,
+  weights: Float64Array,
+  count: number,
+  values: Float32Array,
+  at: number,
+  stride: number,
+): void {
+  let j = 0;
+  for (; j + 3 < count; j += 4, at += 4 * stride) {
+    const a = weights[j]!, b = weights[j + 1]!, c = weights[j + 2]!, d = weights[j + 3]!;
+    for (let i = 0; i < sums.length; i++) {
+      sums[i]! += a * values[at + i]! + b * values[at + stride + i]! +
+        (c * values[at + 2 * stride + i]! + d * values[at + 3 * stride + i]!);
+    }
+  }
+  for (; j < count; j++, at += stride) {
+    for (let i = 0; i < sums.length; i++) sums[i]! += weights[j]! * values[at + i]!;
+  }
+}
+
 /** The typed-array twin of every variant: one row of scores at a time, sums in double precision. */
 export function attentionHost(
   { headSize, valueSize, causal, padded, relative: tables }: AttentionConstants,
@@ -174,8 +209,7 @@ export function attentionHost(
       let keyRow = parameters.keyOffset + b * keys * parameters.keyStride + keyHead * headSize;
       let highest = -Infinity;
       for (let j = 0; j < end; j++, keyRow += parameters.keyStride) {
-        let score = 0;
-        for (let d = 0; d < headSize; d++) score += row[d]! * key[keyRow + d]!;
+        let score = dotProduct(row, key, keyRow);
         if (tables) {
           score += relative[item * width + Math.floor(j / gridWidth)]! +
             relative[item * width + gridHeight + j % gridWidth]!;
@@ -185,13 +219,10 @@ export function attentionHost(
       }
       sums.fill(0);
       let total = 0;
-      let valueRow = parameters.valueOffset + b * keys * parameters.valueStride +
+      const valueRow = parameters.valueOffset + b * keys * parameters.valueStride +
         keyHead * valueSize;
-      for (let j = 0; j < end; j++, valueRow += parameters.valueStride) {
-        const weight = Math.exp(scores[j]! - highest);
-        total += weight;
-        for (let d = 0; d < valueSize; d++) sums[d]! += weight * value[valueRow + d]!;
-      }
+      for (let j = 0; j < end; j++) total += scores[j] = Math.exp(scores[j]! - highest);
+      addRows(sums, scores, end, value, valueRow, parameters.valueStride);
       const target = ((b * queries + i) * heads + h) * valueSize;
       for (let d = 0; d < valueSize; d++) output[target + d] = total > 0 ? sums[d]! / total : 0;
     }

@@ -3,7 +3,7 @@ import type { Device } from "../device/mod.ts";
 import { decodeAttention } from "../tensor/decode_attention.ts";
 import { tensor } from "../tensor/tensor.ts";
 import { assertCloseTo, deviceTest, normals } from "./kernel_testing.ts";
-import { variants } from "./variant_testing.ts";
+import { pretending, variants } from "./variant_testing.ts";
 
 /** One query per head over the first `length` rows, in float64. */
 function reference(
@@ -71,6 +71,11 @@ async function check(device: Device): Promise<void> {
 deviceTest("decode attention equals its float64 definition in every variant", async (device) => {
   for (const variant of variants(device)) await check(variant.device);
 });
+
+deviceTest(
+  "decode attention reads caches that exceed a binding in pieces",
+  (device) => check(pretending(device, { bindingBytes: 65536 })),
+);
 
 deviceTest("decode attention follows the length and allocates nothing", async (device) => {
   const shape = { heads: 2, keyHeads: 2, headSize: 16 };

@@ -3,6 +3,7 @@ import { appendRows } from "../tensor/append.ts";
 import { rope, ropeAppend } from "../tensor/rope.ts";
 import { tensor } from "../tensor/tensor.ts";
 import { assertCloseTo, deviceTest, normals } from "./kernel_testing.ts";
+import { pretending } from "./variant_testing.ts";
 
 function reference(
   x: Float32Array,
@@ -107,6 +108,33 @@ deviceTest("keys and values land in their rows of the caches", async (device) =>
     assertCloseTo(await actualKeys, expectedKeys, { what: "keys" });
     assertCloseTo(await actualValues, expectedValues, { what: "values" });
   }
+});
+
+deviceTest("caches that exceed a binding are written in pieces", async (device) => {
+  // 64 rows of 16 columns per piece.
+  const small = pretending(device, { bindingBytes: 4096 });
+  const positions = Uint32Array.of(0, 63, 64, 127, 128, 199);
+  const k = normals(6 * 16, 1), v = normals(6 * 16, 2);
+  const cache = () => tensor(small, new Float32Array(200 * 16), [200, 16]);
+  const keys = cache(), values = cache(), appended = cache();
+  const rows = tensor(small, v, [6, 16]);
+  ropeAppend(tensor(small, k, [6, 16]), rows, keys, values, tensor(small, positions), {
+    headSize: 8,
+  });
+  appendRows(appended, rows, tensor(small, Uint32Array.of(61)));
+  const read = [keys.readFloats(), values.readFloats(), appended.readFloats()];
+  const [actualKeys, actualValues, actualRows] = await Promise.all(read);
+  const expectedKeys = new Float64Array(200 * 16), expectedValues = new Float64Array(200 * 16);
+  const rotated = reference(k, positions, 8);
+  positions.forEach((row, t) => {
+    expectedKeys.set(rotated.subarray(16 * t, 16 * t + 16), 16 * row);
+    expectedValues.set(v.subarray(16 * t, 16 * t + 16), 16 * row);
+  });
+  assertCloseTo(actualKeys!, expectedKeys);
+  assertCloseTo(actualValues!, expectedValues);
+  const expectedRows = new Float64Array(200 * 16);
+  expectedRows.set(v, 61 * 16);
+  assertCloseTo(actualRows!, expectedRows);
 });
 
 deviceTest("appended rows follow a start on the device", async (device) => {

@@ -21,9 +21,11 @@ export interface HeadsView {
 
 /** A view with its defaults filled in and the memory it needs. */
 export interface LocatedHeads {
+  /** What to bind. */
   readonly range: BufferRange;
   /** First element, counted from the start of `range`. */
   readonly offset: number;
+  /** Elements from one token to the next. */
   readonly stride: number;
 }
 
@@ -70,8 +72,11 @@ export function locateHeads(
 
 /** Rows of a table that one binding holds. */
 export interface RowSpan {
+  /** Row of the table that the piece begins with. */
   readonly firstRow: number;
+  /** Rows in the piece. */
   readonly rows: number;
+  /** What to bind. */
   readonly range: BufferRange;
 }
 
