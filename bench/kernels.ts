@@ -4,7 +4,13 @@
  * @module
  */
 import type { Device } from "../core/device/mod.ts";
-import { type Contender, interleave, type MeasureOptions, type Timing } from "./measure.ts";
+import {
+  type Contender,
+  interleave,
+  type MeasureOptions,
+  pairedRatio,
+  type Timing,
+} from "./measure.ts";
 import { openPeer, type Peer, type Provider } from "./peer.ts";
 import { checksum, type KernelRow, largestError, type PreparedRow } from "./row.ts";
 
@@ -30,7 +36,7 @@ export interface KernelResult {
   readonly ours: Measured;
   readonly webgpu: Measured | Failed;
   readonly wasm: Measured | Failed;
-  /** How many times as fast ours is, by medians and by best turns. */
+  /** How many times as fast ours is: median over the rounds, and by the best turns. */
   readonly ratios: Readonly<Record<Provider, { readonly median: number; readonly best: number }>>;
 }
 
@@ -121,7 +127,7 @@ export async function runRow(
   const own = measured(timings[0]!, error, "ours");
   const [webgpu, wasm] = [result("webgpu"), result("wasm")];
   const ratio = (peer: Measured | Failed) => ({
-    median: "failure" in peer ? NaN : peer.median / own.median,
+    median: "failure" in peer ? NaN : pairedRatio(peer, own),
     best: "failure" in peer ? NaN : peer.best / own.best,
   });
   return {

@@ -12,7 +12,7 @@ import { unary } from "../core/tensor/mod.ts";
 import { type KernelResult, runRow, WrongResult } from "./kernels.ts";
 import { describeMachine, machineSlug, machineText } from "./machine.ts";
 import { parseOptions } from "./main.ts";
-import { interleave, median } from "./measure.ts";
+import { interleave, median, pairedRatio } from "./measure.ts";
 import { uniforms } from "./random.ts";
 import { resultJson, resultLine, resultMarkdown, resultTable } from "./report.ts";
 import { largestError } from "./row.ts";
@@ -44,7 +44,7 @@ Deno.test(
         const result = await runRow(device, row, quick);
         results.push(result);
         assert(result.ours.median > 0 && result.ours.best <= result.ours.median);
-        assert(result.ours.rate > 0 && result.ours.turns >= 3);
+        assert(result.ours.rate > 0 && result.ours.turns.length >= 3);
         assert(!("failure" in result.wasm), JSON.stringify(result.wasm));
         if (device.kind === "webgpu") {
           assert(!("failure" in result.webgpu), JSON.stringify(result.webgpu));
@@ -103,8 +103,13 @@ Deno.test("contenders take turns, each with its own number of runs", async () =>
     { seconds: 0, turnSeconds: 0.02 },
   );
   assertEquals(log.slice(-6).join(""), "ababab");
-  assertEquals([a!.turns, b!.turns, b!.runs], [3, 3, 1]);
+  assertEquals([a!.turns.length, b!.turns.length, b!.runs], [3, 3, 1]);
   assert(a!.runs > 1);
+});
+
+Deno.test("ratios pair the turns of a round", () => {
+  const timing = (turns: number[]) => ({ turns, median: median(turns), best: 1, runs: 1 });
+  assertEquals(pairedRatio(timing([2, 40, 6]), timing([1, 20, 2])), 2);
 });
 
 Deno.test("medians of odd, even and no counts", () => {

@@ -16,8 +16,8 @@ export interface Timing {
   readonly median: number;
   /** Fastest turn. */
   readonly best: number;
-  /** Turns. */
-  readonly turns: number;
+  /** Every turn, in order. */
+  readonly turns: readonly number[];
   /** Runs per turn. */
   readonly runs: number;
 }
@@ -42,6 +42,14 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1
     ? sorted[middle]!
     : (sorted[middle - 1] ?? NaN) / 2 + (sorted[middle] ?? NaN) / 2;
+}
+
+/**
+ * How many times as long a contender took as another, turn by turn, so that what slows the machine down for a while
+ * cancels: the median over the rounds of two timings of the same measurement.
+ */
+export function pairedRatio(timing: Timing, base: Timing): number {
+  return median(timing.turns.map((time, round) => time / base.turns[round]!));
 }
 
 async function milliseconds(contender: Contender, times: number): Promise<number> {
@@ -86,7 +94,7 @@ export async function interleave(
   return samples.map((times, index) => ({
     median: median(times),
     best: Math.min(...times),
-    turns: times.length,
+    turns: times,
     runs: runs[index]!,
   }));
 }

@@ -52,7 +52,7 @@ export function resultTable(results: readonly KernelResult[]): string {
 
 function peerNotes(results: readonly KernelResult[]): string[] {
   return [
-    'Times are median / best per run; "ours is" = the peer\'s median over ours; error is relative to double precision.',
+    'Times are median / best per run; "ours is" = how many times as fast (median over the rounds); error is relative to double precision.',
     ...results.map(({ name, webgpu, wasm }) => {
       const text = (item: Measured | Failed) =>
         "failure" in item
@@ -73,11 +73,10 @@ export function resultMarkdown(results: readonly KernelResult[]): string {
   ].join("\n");
 }
 
-/** Everything, for files and other programs. */
+/** Everything, for files and other programs; numbers have five significant digits. */
 export function resultJson(machine: Machine, date: Date, results: readonly KernelResult[]): string {
-  return JSON.stringify(
-    { benchmark: "kernels", date: date.toISOString(), machine, results },
-    null,
-    2,
-  );
+  const report = { benchmark: "kernels", date: date.toISOString(), machine, results };
+  const rounded = (_: string, value: unknown) =>
+    typeof value === "number" && Number.isFinite(value) ? Number(value.toPrecision(5)) : value;
+  return JSON.stringify(report, rounded, 2);
 }
