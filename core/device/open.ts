@@ -10,7 +10,10 @@ import { WebGpuDevice } from "./webgpu.ts";
 
 /** What to open. */
 export interface OpenDeviceOptions {
-  /** `auto` takes WebGPU where there is an adapter, else the fallback. Default `auto`. */
+  /**
+   * `auto` takes WebGPU where there is an adapter, else the fallback; Mesa's OpenGL rasteriser does not count as one, because
+   * the fallback is faster. Default `auto`.
+   */
   readonly device?: "auto" | "webgpu" | "wasm";
   /** Submit and check after every kernel, so that an error names it. Slow. Default false. */
   readonly checked?: boolean;
@@ -123,9 +126,17 @@ async function probeSubgroups(
   return undefined;
 }
 
-async function openWebGpu(checked: boolean): Promise<Device | undefined> {
+/**
+ * Mesa's software rasteriser behind OpenGL instead of Vulkan: it computes correctly, but compiling the kernels of one answer
+ * takes a minute. Its Vulkan form, lavapipe, has half precision.
+ */
+function isSlowOpenGl(adapter: GPUAdapter): boolean {
+  return /llvmpipe/i.test(adapter.info.description) && !adapter.features.has("shader-f16");
+}
+
+async function openWebGpu(checked: boolean, asked: boolean): Promise<Device | undefined> {
   const adapter = await findAdapter();
-  if (adapter === null) return undefined;
+  if (adapter === null || (!asked && isSlowOpenGl(adapter))) return undefined;
   const { device, features } = await requestDevice(adapter);
   const subgroups = features.includes("subgroups") ? await probeSubgroups(device) : undefined;
   const { limits } = device;
@@ -172,7 +183,7 @@ export async function openDevice(
   { device = "auto", checked = false }: OpenDeviceOptions = {},
 ): Promise<Device> {
   if (device !== "wasm") {
-    const found = await openWebGpu(checked);
+    const found = await openWebGpu(checked, device === "webgpu");
     if (found !== undefined) return found;
     if (device === "webgpu") {
       throw new DeviceError(
