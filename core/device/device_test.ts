@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { DeviceError } from "../errors.ts";
 import { deviceTest } from "../kernels/kernel_testing.ts";
-import { HostDevice, openDevice, program, sizeClass } from "./mod.ts";
+import { HostDevice, openDevice, program, sizeClass, WebGpuDevice } from "./mod.ts";
 import { BufferPool } from "./pool.ts";
 
 const doubling = program("test doubling", () => ({
@@ -136,4 +136,33 @@ Deno.test({
 
 Deno.test("the host device refuses absurd sizes in one sentence", () => {
   assertThrows(() => new HostDevice().allocate(2 ** 40, "weights"), DeviceError, "weights");
+});
+
+Deno.test({
+  name: "a lost device says so and returns no data, where there is an adapter",
+  sanitizeResources: false,
+  sanitizeOps: false,
+  fn: async () => {
+    const adapter = await navigator.gpu?.requestAdapter();
+    if (!adapter) return;
+    const gpu = await adapter.requestDevice();
+    const device = new WebGpuDevice({
+      device: gpu,
+      info: { name: "doomed", vendor: "", features: [], limits: {} },
+      capabilities: {
+        ...new HostDevice().capabilities,
+        bufferBytes: gpu.limits.maxBufferSize,
+        workgroups: 65535,
+      },
+      subgroupsDirective: "",
+      checked: false,
+    });
+    const buffer = device.allocate(16, "data");
+    device.write(buffer, Float32Array.of(1, 2, 3, 4));
+    assertEquals(new Float32Array(await device.read(buffer, 0, 16)), Float32Array.of(1, 2, 3, 4));
+    gpu.destroy();
+    await assertRejects(() => device.read(buffer, 0, 16), DeviceError);
+    await assertRejects(() => device.finish(), DeviceError);
+    assertThrows(() => device.allocate(16, "more"), DeviceError, "doomed");
+  },
 });

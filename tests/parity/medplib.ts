@@ -6,13 +6,8 @@
 import type { Device } from "@medvlm/core/device";
 import type { Report } from "./harness.ts";
 import { runMoeLayer } from "./medplib_moe.ts";
-import {
-  runClipTower,
-  runLlmMoe,
-  runRegionSampler,
-  runSamDecoder,
-  runSamEncoder,
-} from "./medplib_parts.ts";
+import { runClipTower, runRegionSampler, runSamDecoder, runSamEncoder } from "./medplib_parts.ts";
+import { runLlmMoe } from "./medplib_decoder.ts";
 import { runPipeline } from "./medplib_pipeline.ts";
 import { runMaskPostprocess, runMedplibPreprocess } from "./medplib_preprocess.ts";
 import { runMedplibTokenizer } from "./medplib_tokenizer.ts";

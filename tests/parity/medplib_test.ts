@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { deviceTest } from "../../core/kernels/kernel_testing.ts";
 import { Report } from "./harness.ts";
-import { runLlmMoe } from "./medplib_parts.ts";
+import { runLlmMoe } from "./medplib_decoder.ts";
 import { runPipeline } from "./medplib_pipeline.ts";
 
 const golden = new URL("../golden/medplib", import.meta.url).pathname;
