@@ -25,12 +25,14 @@ async function loadModel(files: CaseFiles, device: Device): Promise<MedplibModel
   const folder = await openFolder(checkpointPath(files, files.case.checkpoint));
   using tensors = await openCheckpoint(folder);
   const config = await readMedplibConfig({ folder, tensors });
-  // The decoder's heads are recorded nowhere but in the case.
-  const { samDecoder } = samConfig(files.config.sam);
-  return await medplib.load({ folder, tensors }, {
-    device,
-    config: { ...config, samDecoder },
-  }) as MedplibModel;
+  // Heads of towers and decoder are recorded in the case, and not in every release.
+  const { clip, sam } = files.config;
+  const sizes = {
+    ...config,
+    ...samConfig(sam),
+    clip: { ...config.clip, heads: clip.num_attention_heads },
+  };
+  return await medplib.load({ folder, tensors }, { device, config: sizes }) as MedplibModel;
 }
 
 async function image(path: string) {
