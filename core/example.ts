@@ -18,6 +18,8 @@ export interface Finding {
   readonly boxes: readonly Box[];
   /** Boxes in voxels of the original volume. */
   readonly boxes3?: readonly Box3[];
+  /** Outlines as corners `[x, y]` in pixels of the original image, one per instance. */
+  readonly polygons?: readonly (readonly (readonly [number, number])[])[];
   /** Mask files relative to the dataset's folder, one per instance. */
   readonly maskFiles?: readonly string[];
   /** Masks in memory, one per instance. */
@@ -28,14 +30,18 @@ export interface Finding {
 export interface Example {
   /** Unique in its dataset and split. */
   readonly id: string;
-  /** Image or volume file, relative to the dataset's folder. */
+  /** Image or volume file, relative to the folder of the pictures; empty where a text has none and none was asked for. */
   readonly image: string;
+  /** Further images of the same study. */
+  readonly moreImages?: readonly string[];
   /** What kind of answer is expected. */
   readonly task: Task;
-  /** What the user asks, without any system's special tokens. */
+  /** What the user asks, without any system's special tokens; `<region></region>` where the dataset puts a region. */
   readonly prompt: string;
   /** The reference answer. */
   readonly answer: string;
+  /** Other answers that are as right. */
+  readonly alternatives?: readonly string[];
   /** Earlier turns of the conversation. */
   readonly history?: readonly Turn[];
   /** What the user points at; mask regions name a file relative to the dataset's folder. */

@@ -24,8 +24,13 @@ export interface FileSource extends Disposable {
 export interface FolderSource {
   /** Name for messages. */
   readonly name: string;
-  /** Names of the entries, sorted. */
-  list(): Promise<string[]>;
+  /**
+   * Names of the entries, sorted.
+   *
+   * @param folder A folder inside, such as `images/train`; default the folder itself.
+   * @throws {InputError} code `UNSAFE_PATH` when the name leaves the folder, `NOT_FOUND` when there is no such folder.
+   */
+  list(folder?: string): Promise<string[]>;
   /** Whether a file of this name exists. */
   has(name: string): Promise<boolean>;
   /**
@@ -165,9 +170,14 @@ export async function openFolder(path: string): Promise<FolderSource> {
   };
   return {
     name: path,
-    async list() {
+    async list(folder) {
+      const inner = folder === undefined ? path : join(folder);
       const names: string[] = [];
-      for await (const entry of Deno.readDir(path)) names.push(entry.name);
+      try {
+        for await (const entry of Deno.readDir(inner)) names.push(entry.name);
+      } catch (error) {
+        throw explain("list", inner, error);
+      }
       return names.sort();
     },
     async has(name) {

@@ -18,7 +18,19 @@ export function memoryFolder(
 ): FolderSource & FolderWriter {
   return {
     name,
-    list: () => Promise.resolve([...files.keys()].sort()),
+    list(folder) {
+      const prefix = folder === undefined ? "" : `${folder}/`;
+      const inside = [...files.keys()].filter((file) => file.startsWith(prefix));
+      const safe = folder === undefined || isSafeName(folder);
+      if (!safe || (folder !== undefined && inside.length === 0)) {
+        const code = safe ? "NOT_FOUND" : "UNSAFE_PATH";
+        return Promise.reject(
+          new InputError(code, `Cannot list "${folder}" of "${name}": there is no such folder`),
+        );
+      }
+      const entries = inside.map((file) => file.slice(prefix.length).split("/")[0]);
+      return Promise.resolve([...new Set(entries)].sort());
+    },
     has: (file) => Promise.resolve(files.has(file)),
     open(file) {
       const bytes = files.get(file);
