@@ -93,7 +93,7 @@ function adviceFor(
   if (device.kind === "wasm") {
     advice.push(
       problem === null
-        ? "No WebGPU adapter was found, so everything runs on the CPU (wasm), slowly: install a Vulkan driver (on Debian or Ubuntu: apt-get install mesa-vulkan-drivers libvulkan1), or the driver of your GPU"
+        ? "No usable WebGPU adapter was found, so everything runs on the CPU (wasm), slowly: install a Vulkan driver (on Debian or Ubuntu: apt-get install mesa-vulkan-drivers libvulkan1), or the driver of your GPU"
         : `The WebGPU device could not be opened (${problem}), so everything runs on the CPU (wasm), slowly: update the GPU driver`,
     );
   } else if (device.capabilities.software) {
