@@ -81,14 +81,7 @@ async function stdPackage(name: string, entries: Record<string, [string, string]
     files.set(file, utf8.encode(`/* @ts-self-types=".${declaration}" */\n${source}`));
     files.set(declaration, await Deno.readFile(new URL(types, import.meta.url)));
   }
-  return { scope: "std", name, version: await contentVersion(files), exports, files };
-}
-
-/** A version that changes with the files: Deno caches a version for good and would refuse changed files under an old one. */
-async function contentVersion(files: Map<string, Uint8Array<ArrayBuffer>>): Promise<string> {
-  const digests = await Promise.all([...files.values()].map(sha256));
-  const digest = await sha256(utf8.encode(digests.join()));
-  return `${stdVersion.replace(/[^.]*$/, "")}${parseInt(digest.slice(0, 8), 16)}`;
+  return { scope: "std", name, version: stdVersion, exports, files };
 }
 
 /** The two standard-library packages the project imports, from npm. */
@@ -103,7 +96,8 @@ export async function standardLibrary(): Promise<RegistryPackage[]> {
 }
 
 /**
- * Serves the packages on 127.0.0.1 and returns the base URL to give to `JSR_URL`.
+ * Serves the packages on 127.0.0.1 and returns the base URL to give to `JSR_URL`. The URL's path follows the content,
+ * because Deno keeps what it has once read of a URL for good.
  *
  * @throws {Error} when no port of the fixed range is free.
  */
@@ -113,6 +107,7 @@ export async function serveRegistry(
   const answers = new Map<string, Uint8Array<ArrayBuffer>>();
   const json = (path: string, value: unknown) =>
     answers.set(path, utf8.encode(JSON.stringify(value)));
+  const manifests: string[] = [];
   for (const entry of packages) {
     const root = `/@${entry.scope}/${entry.name}`;
     json(`${root}/meta.json`, {
@@ -126,16 +121,20 @@ export async function serveRegistry(
       manifest[path] = { size: data.byteLength, checksum: `sha256-${await sha256(data)}` };
       answers.set(`${root}/${entry.version}${path}`, data);
     }
-    json(`${root}/${entry.version}_meta.json`, { manifest, exports: entry.exports });
+    const meta = { manifest, exports: entry.exports };
+    manifests.push(`${root}@${entry.version} ${JSON.stringify(meta)}`);
+    json(`${root}/${entry.version}_meta.json`, meta);
   }
+  const base = `/${(await sha256(utf8.encode(manifests.join("\n")))).slice(0, 16)}`;
   const handler = (request: Request) => {
-    const body = answers.get(new URL(request.url).pathname);
+    const { pathname } = new URL(request.url);
+    const body = pathname.startsWith(base) ? answers.get(pathname.slice(base.length)) : undefined;
     return body === undefined ? new Response("not found", { status: 404 }) : new Response(body);
   };
   for (const port of ports) {
     try {
       const server = Deno.serve({ hostname: "127.0.0.1", port, onListen: () => {} }, handler);
-      return { url: `http://127.0.0.1:${port}/`, close: () => server.shutdown() };
+      return { url: `http://127.0.0.1:${port}${base}/`, close: () => server.shutdown() };
     } catch (error) {
       if (!(error instanceof Deno.errors.AddrInUse)) throw error;
     }
