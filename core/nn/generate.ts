@@ -143,16 +143,13 @@ export class Generation implements Disposable {
       new Uint32Array(await device.read(this.#state.ring.buffer, 4 * index, 4))[0]!;
     try {
       reads.push(read(0));
+      // The first token is waited for alone, so that the time of the prompt and of the steps can be told apart.
       for (let queued = 1, done = 0; done < queued;) {
-        while (queued < maxNewTokens && reads.length < ahead) {
-          this.#advance(trace === undefined ? undefined : traceAt(trace, `step${queued}.`));
-          reads.push(read(queued++));
-        }
         const token = await reads.shift()!;
         done++;
         yield token;
         if (token === stopToken || signal?.aborted) return;
-        if (done === queued && queued < maxNewTokens) {
+        while (queued < maxNewTokens && reads.length < ahead) {
           this.#advance(trace === undefined ? undefined : traceAt(trace, `step${queued}.`));
           reads.push(read(queued++));
         }

@@ -239,8 +239,10 @@ async function place(
         const writer = new WeightWriter(device, rows, columns, storage);
         const step = Math.max(1, Math.floor(chunkElements / Math.max(1, columns)));
         for (let first = 0; first < rows; first += step) {
-          signal?.throwIfAborted();
           const count = Math.min(step, rows - first);
+          // Making or converting a large chunk may take a second: let signals and timers in.
+          if (count * columns > 2 ** 20) await new Promise((resolve) => setTimeout(resolve));
+          signal?.throwIfAborted();
           writer.writeRows(first, await rowsOf(spec, first, count));
           progress?.(done + weightBytes(first + count, columns, storage), total);
         }
