@@ -21,6 +21,7 @@ import type {
   Recording,
   Scope,
 } from "./device.ts";
+import { ErrorGuard } from "./guard.ts";
 import { PipelineCache, type Prepared } from "./pipelines.ts";
 import { BufferPool } from "./pool.ts";
 import type { Program } from "./program.ts";
@@ -95,13 +96,13 @@ export class WebGpuDevice implements Device {
   #profiler: TimestampProfiler | undefined;
   #nextId = 1;
   readonly #staging = new Map<number, GPUBuffer[]>();
-  readonly #checks = new Set<Promise<void>>();
-  #failure: DeviceError | undefined;
+  readonly #guard: ErrorGuard;
   #closed = false;
 
   /** Takes over a fresh device: allocates the parameter arena (128 KiB) and watches for loss. */
   constructor(setup: WebGpuSetup) {
     this.#gpu = setup.device;
+    this.#guard = new ErrorGuard(setup.device, setup.info.name);
     this.info = setup.info;
     this.capabilities = setup.capabilities;
     this.#checked = setup.checked;
@@ -118,15 +119,6 @@ export class WebGpuDevice implements Device {
       size: arenaSlots * slotBytes,
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
     });
-    this.#gpu.lost.then(({ message, reason }) => {
-      if (this.#closed) return;
-      this.#failure ??= new DeviceError(
-        "DEVICE_LOST",
-        `The device "${this.info.name}" was lost (${reason}${
-          message ? `: ${message}` : ""
-        }); run again, or use --device wasm`,
-      );
-    });
   }
 
   /** Memory of the buffer pool in bytes; the parameter arena and the staging buffers are not counted. */
@@ -142,58 +134,18 @@ export class WebGpuDevice implements Device {
       );
     }
     const guarded = this.#encoder === undefined;
-    if (guarded) this.#openScopes();
+    if (guarded) this.#guard.begin();
     const gpu = this.#gpu.createBuffer({
       label,
       size,
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     });
-    if (guarded) this.#closeScopes(() => `allocating ${size} bytes for ${label}`);
+    if (guarded) this.#guard.end(() => `allocating ${size} bytes for ${label}`);
     return { gpu, size, label, id: this.#nextId++ };
   }
 
-  #openScopes(): void {
-    this.#gpu.pushErrorScope("validation");
-    this.#gpu.pushErrorScope("internal");
-    this.#gpu.pushErrorScope("out-of-memory");
-  }
-
-  #closeScopes(during: () => string): void {
-    const check = Promise.all([
-      this.#gpu.popErrorScope(),
-      this.#gpu.popErrorScope(),
-      this.#gpu.popErrorScope(),
-    ]).then(
-      ([memory, internal, validation]) => {
-        const error = memory ?? internal ?? validation;
-        if (error === null) return;
-        this.#failure ??= memory !== null
-          ? new DeviceError(
-            "OUT_OF_MEMORY",
-            `Out of device memory on "${this.info.name}" while ${during()}; use a smaller dtype, a shorter context or another device`,
-          )
-          : new DeviceError(
-            "INVALID_WORK",
-            `The device "${this.info.name}" refused work while ${during()}: ${error.message}`,
-          );
-      },
-      (cause) => {
-        this.#failure ??= new DeviceError(
-          "DEVICE_LOST",
-          `The device "${this.info.name}" stopped answering`,
-          { cause },
-        );
-      },
-    ).finally(() => this.#checks.delete(check));
-    this.#checks.add(check);
-  }
-
-  #throwIfFailed(): void {
-    if (this.#failure !== undefined) throw this.#failure;
-  }
-
   allocate(bytes: number, label: string): DeviceBuffer {
-    this.#throwIfFailed();
+    this.#guard.throwIfFailed();
     return this.#pool.allocate(bytes, label);
   }
 
@@ -209,9 +161,9 @@ export class WebGpuDevice implements Device {
     if (this.#recording !== undefined) {
       throw new DeviceError("RECORDING", "Cannot write inside a recording");
     }
-    this.#throwIfFailed();
+    this.#guard.throwIfFailed();
     this.flush();
-    this.#openScopes();
+    this.#guard.begin();
     const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
     for (let at = 0; at < bytes.byteLength; at += uploadChunk) {
       this.#gpu.queue.writeBuffer(
@@ -220,7 +172,7 @@ export class WebGpuDevice implements Device {
         bytes.subarray(at, at + uploadChunk),
       );
     }
-    this.#closeScopes(() => `writing ${bytes.byteLength} bytes to ${buffer.label}`);
+    this.#guard.end(() => `writing ${bytes.byteLength} bytes to ${buffer.label}`);
   }
 
   async read(
@@ -231,7 +183,7 @@ export class WebGpuDevice implements Device {
     if (this.#recording !== undefined) {
       throw new DeviceError("RECORDING", "Cannot read inside a recording");
     }
-    this.#throwIfFailed();
+    this.#guard.throwIfFailed();
     const size = 2 ** Math.ceil(Math.log2(Math.max(256, bytes)));
     const staging = this.#staging.get(size)?.pop() ?? this.#gpu.createBuffer({
       label: "staging",
@@ -245,8 +197,7 @@ export class WebGpuDevice implements Device {
     try {
       await staging.mapAsync(GPUMapMode.READ, 0, bytes);
     } catch (cause) {
-      await Promise.all(this.#checks);
-      this.#throwIfFailed();
+      await this.#guard.settle();
       throw new DeviceError(
         "DEVICE_LOST",
         `Cannot read from "${this.info.name}": the device stopped answering`,
@@ -258,14 +209,13 @@ export class WebGpuDevice implements Device {
     const list = this.#staging.get(size);
     if (list === undefined) this.#staging.set(size, [staging]);
     else list.push(staging);
-    await Promise.all(this.#checks);
-    this.#throwIfFailed();
+    await this.#guard.settle();
     return data;
   }
 
   #open(): GPUCommandEncoder {
     if (this.#encoder === undefined) {
-      this.#openScopes();
+      this.#guard.begin();
       this.#encoder = this.#gpu.createCommandEncoder();
     }
     return this.#encoder;
@@ -337,7 +287,7 @@ export class WebGpuDevice implements Device {
       }));
       return;
     }
-    this.#throwIfFailed();
+    this.#guard.throwIfFailed();
     if (this.#arenaUsed === arenaSlots) this.flush();
     this.#open();
     const slot = this.#arenaUsed++;
@@ -380,7 +330,7 @@ export class WebGpuDevice implements Device {
     this.#arenaUsed = 0;
     const names = this.#queued;
     this.#queued = [];
-    this.#closeScopes(() =>
+    this.#guard.end(() =>
       `running ${names.join(", ") || "copies"}${names.length > 3 ? ", …" : ""}`
     );
     this.#profiler?.collect();
@@ -389,8 +339,7 @@ export class WebGpuDevice implements Device {
   async finish(): Promise<void> {
     this.flush();
     await this.#gpu.queue.onSubmittedWorkDone();
-    await Promise.all(this.#checks);
-    this.#throwIfFailed();
+    await this.#guard.settle();
   }
 
   record(body: () => void): Recording {
@@ -407,7 +356,7 @@ export class WebGpuDevice implements Device {
       owned = scope.take();
     }
     this.flush();
-    this.#openScopes();
+    this.#guard.begin();
     const arena = this.#gpu.createBuffer({
       label: "recorded parameters",
       size: Math.max(1, pending.parameters.length) * slotBytes,
@@ -417,11 +366,11 @@ export class WebGpuDevice implements Device {
       this.#gpu.queue.writeBuffer(arena, slot * slotBytes, bytes)
     );
     const steps = pending.steps.map((make) => make(arena));
-    this.#closeScopes(() => "recording a sequence");
+    this.#guard.end(() => "recording a sequence");
     return {
       dispatches: steps.length,
       replay: () => {
-        this.#throwIfFailed();
+        this.#guard.throwIfFailed();
         for (const step of steps) this.#encode(step);
         this.flush();
       },
@@ -449,7 +398,7 @@ export class WebGpuDevice implements Device {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.flush();
-    await Promise.all(this.#checks);
+    await this.#guard.close();
     this.#closed = true;
     this.#profiler?.destroy();
     this.#gpu.destroy();
