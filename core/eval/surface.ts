@@ -1,0 +1,179 @@
+/**
+ * Distances between the borders of two masks, as MONAI measures them: a border voxel belongs to the mask and touches, by a
+ * face, a voxel outside it or the end of the image.
+ *
+ * @module
+ */
+import { squaredDistances } from "./distance_transform.ts";
+import { mean } from "./means.ts";
+import { quantile } from "./bootstrap.ts";
+
+/** A mask with its shape, row-major: the last axis varies fastest. Zero is background. */
+export interface ShapedMask {
+  readonly data: ArrayLike<number>;
+  readonly shape: readonly number[];
+}
+
+/** How far every border voxel of one mask is from the border of the other; Infinity when the other is empty. */
+export interface SurfaceDistances {
+  readonly predictionToTruth: Float64Array;
+  readonly truthToPrediction: Float64Array;
+}
+
+interface Cropped {
+  readonly shape: readonly number[];
+  readonly prediction: Uint8Array;
+  readonly truth: Uint8Array;
+}
+
+function checkShapes({ data, shape }: ShapedMask, other: ShapedMask): void {
+  const count = shape.reduce((product, size) => product * size, 1);
+  const same = shape.length === other.shape.length && shape.every((n, i) => n === other.shape[i]);
+  if (!same || data.length !== count || other.data.length !== count || shape.length === 0) {
+    throw new RangeError(
+      `Cannot compare masks of shapes [${shape}] and [${other.shape}] with ${data.length} and ${other.data.length} voxels: expected the same shape`,
+    );
+  }
+}
+
+/** Both masks in the smallest box around them, with a margin of one background voxel; undefined when both are empty. */
+function crop(prediction: ShapedMask, truth: ShapedMask): Cropped | undefined {
+  checkShapes(prediction, truth);
+  const { shape } = prediction, dims = shape.length;
+  const low = shape.map(() => Infinity), high = shape.map(() => -1);
+  const place = new Array<number>(dims).fill(0);
+  const next = (limits: readonly number[]) => {
+    for (let axis = dims - 1; axis >= 0 && ++place[axis] === limits[axis]; axis--) place[axis] = 0;
+  };
+  for (let i = 0; i < truth.data.length; i++, next(shape)) {
+    if (prediction.data[i] === 0 && truth.data[i] === 0) continue;
+    for (let axis = 0; axis < dims; axis++) {
+      low[axis] = Math.min(low[axis], place[axis]);
+      high[axis] = Math.max(high[axis], place[axis]);
+    }
+  }
+  if (high[0] < 0) return undefined;
+  const size = shape.map((_, axis) => high[axis] - low[axis] + 3);
+  const count = size.reduce((product, one) => product * one, 1);
+  const cropped = {
+    shape: size,
+    prediction: new Uint8Array(count),
+    truth: new Uint8Array(count),
+  };
+  place.fill(0);
+  for (let i = 0; i < count; i++, next(size)) {
+    let from = 0, inside = true;
+    for (let axis = 0; axis < dims; axis++) {
+      const at = low[axis] + place[axis] - 1;
+      inside &&= at >= low[axis] && at <= high[axis];
+      from = from * shape[axis] + at;
+    }
+    if (!inside) continue;
+    cropped.prediction[i] = prediction.data[from] === 0 ? 0 : 1;
+    cropped.truth[i] = truth.data[from] === 0 ? 0 : 1;
+  }
+  return cropped;
+}
+
+/** The border voxels of a mask that does not touch the end of its image. */
+function border(mask: Uint8Array, shape: readonly number[]): Uint8Array {
+  const edge = new Uint8Array(mask.length);
+  const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((a, b) => a * b, 1));
+  for (let i = 0; i < mask.length; i++) {
+    if (mask[i] === 1 && strides.some((step) => mask[i - step] === 0 || mask[i + step] === 0)) {
+      edge[i] = 1;
+    }
+  }
+  return edge;
+}
+
+function distancesAt(places: Uint8Array, squared: Float64Array): Float64Array {
+  const found: number[] = [];
+  for (let i = 0; i < places.length; i++) if (places[i] === 1) found.push(Math.sqrt(squared[i]));
+  return Float64Array.from(found);
+}
+
+/**
+ * The distances of every border voxel to the other mask's border.
+ *
+ * @param spacing size of a voxel along every axis, in the order of the shape; 1 by default
+ * @throws {RangeError} for masks of different shapes, or a spacing of another length.
+ */
+export function surfaceDistances(
+  prediction: ShapedMask,
+  truth: ShapedMask,
+  spacing: readonly number[] = truth.shape.map(() => 1),
+): SurfaceDistances {
+  if (spacing.length !== truth.shape.length || !spacing.every((step) => step > 0)) {
+    throw new RangeError(
+      `Cannot measure surfaces with the spacing [${spacing}]: expected ${truth.shape.length} positive numbers`,
+    );
+  }
+  const cropped = crop(prediction, truth);
+  if (cropped === undefined) {
+    return { predictionToTruth: new Float64Array(), truthToPrediction: new Float64Array() };
+  }
+  const { shape } = cropped;
+  const predicted = border(cropped.prediction, shape), wanted = border(cropped.truth, shape);
+  return {
+    predictionToTruth: distancesAt(predicted, squaredDistances(wanted, shape, spacing)),
+    truthToPrediction: distancesAt(wanted, squaredDistances(predicted, shape, spacing)),
+  };
+}
+
+/** Infinity when one mask alone is empty, NaN when both are, else the value. */
+function unlessEmpty(
+  { predictionToTruth, truthToPrediction }: SurfaceDistances,
+  value: () => number,
+): number {
+  if (predictionToTruth.length > 0 && truthToPrediction.length > 0) return value();
+  return predictionToTruth.length + truthToPrediction.length === 0 ? NaN : Infinity;
+}
+
+/** Average surface distance from the prediction to the truth, in units of the spacing (MONAI `compute_average_surface_distance`). */
+export function averageSurfaceDistance(distances: SurfaceDistances): number {
+  return unlessEmpty(distances, () => mean(distances.predictionToTruth));
+}
+
+/** Average symmetric surface distance: the mean over both borders together (the same with `symmetric=True`). */
+export function averageSymmetricSurfaceDistance(distances: SurfaceDistances): number {
+  const { predictionToTruth, truthToPrediction } = distances;
+  return unlessEmpty(
+    distances,
+    () =>
+      (mean(predictionToTruth) * predictionToTruth.length +
+        mean(truthToPrediction) * truthToPrediction.length) /
+      (predictionToTruth.length + truthToPrediction.length),
+  );
+}
+
+/**
+ * Hausdorff distance, the larger of the two directions, in units of the spacing. With a percentile (95 for HD95) every
+ * direction's quantile is taken, interpolated linearly; MONAI's is NaN when either mask is empty, and so is this.
+ */
+export function hausdorffDistance(distances: SurfaceDistances, percentile = 100): number {
+  if (!(percentile > 0 && percentile <= 100)) {
+    throw new RangeError(`Cannot take the percentile ${percentile}: expected more than 0, at most 100`);
+  }
+  const value = unlessEmpty(distances, () =>
+    Math.max(
+      ...[distances.predictionToTruth, distances.truthToPrediction].map((one) =>
+        quantile(one.toSorted(), percentile / 100)
+      ),
+    ));
+  return percentile < 100 && value === Infinity ? NaN : value;
+}
+
+/**
+ * Normalised surface distance (surface Dice): the share of border voxels of both masks within `tolerance` of the other
+ * border, 0 to 1 (MONAI `compute_surface_dice`); NaN when both masks are empty.
+ */
+export function normalisedSurfaceDistance(
+  { predictionToTruth, truthToPrediction }: SurfaceDistances,
+  tolerance: number,
+): number {
+  const near = (distances: Float64Array) =>
+    distances.reduce((count, distance) => distance <= tolerance ? count + 1 : count, 0);
+  return (near(predictionToTruth) + near(truthToPrediction)) /
+    (predictionToTruth.length + truthToPrediction.length);
+}
