@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type FileSource, InputError } from "@medvlm/core";
+import { type FileSource, type FolderSource, InputError, readJson } from "@medvlm/core";
 import { decodeUtf8, filePieces, joinBytes } from "./text_records.ts";
 
 /** Longest element in bytes. */
@@ -136,4 +136,16 @@ export async function* jsonRecords(file: FileSource): AsyncGenerator<JsonRecord>
   }
   if (!started) fail("no array or object", file.size);
   if (depth > 0) fail("the file ends inside the list", file.size);
+}
+
+/** Largest file in bytes that is read as a whole. */
+const MAX_WHOLE = 2 ** 28;
+
+/**
+ * Reads a JSON object that cannot be taken apart, of at most 256 MiB.
+ *
+ * @throws {InputError} code `INVALID_JSON` naming the file and the position, `TOO_LARGE`.
+ */
+export function wholeJson(folder: FolderSource, name: string): Promise<Record<string, unknown>> {
+  return readJson(folder, name, MAX_WHOLE);
 }
