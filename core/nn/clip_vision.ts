@@ -8,12 +8,11 @@ import type { Unary } from "../kernels/elementwise.ts";
 import { add } from "../tensor/elementwise.ts";
 import { attention } from "../tensor/attention.ts";
 import { patchEmbed } from "../tensor/conv.ts";
-import { linear } from "../tensor/linear.ts";
-import { concat } from "../tensor/movement.ts";
-import { layerNorm } from "../tensor/norm.ts";
-import { broadcastRows } from "../tensor/movement.ts";
+import { broadcastRows, concat } from "../tensor/movement.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { ParameterScope, ParameterSpec } from "./parameters.ts";
+import { linearLayer, normLayer } from "./layers.ts";
+import { specMaker } from "./specs.ts";
 import type { Trace } from "./trace.ts";
 
 /** Sizes of a CLIP vision tower. */
@@ -41,8 +40,6 @@ export function clipGrid({ imageSize, patchSize }: ClipVisionConfig): number {
   return Math.floor(imageSize / patchSize);
 }
 
-const linearInit = { kind: "normal", std: 0.02 } as const;
-
 /** The tower's tensors, each name starting with `prefix` (which ends in `vision_model.`). */
 export function clipVisionParameters(
   config: ClipVisionConfig,
@@ -50,32 +47,12 @@ export function clipVisionParameters(
   stored: "F32" | "BF16",
 ): ParameterSpec[] {
   const { hiddenSize: width, intermediateSize: inner, patchSize } = config;
-  const tensor = (name: string, shape: number[], init: ParameterSpec["init"]): ParameterSpec => ({
-    name: prefix + name,
-    shape,
-    keep: "tensor",
-    stored,
-    init,
-  });
-  const linearPair = (name: string, rows: number, columns: number): ParameterSpec[] => [
-    {
-      name: `${prefix}${name}.weight`,
-      shape: [rows, columns],
-      keep: "half",
-      stored,
-      init: linearInit,
-    },
-    tensor(`${name}.bias`, [rows], { kind: "zeros" }),
-  ];
-  const norm = (name: string): ParameterSpec[] => [
-    tensor(`${name}.weight`, [width], { kind: "ones" }),
-    tensor(`${name}.bias`, [width], { kind: "zeros" }),
-  ];
+  const { tensor, linear: linearPair, norm } = specMaker(prefix, stored);
   const specs = [
-    tensor("embeddings.class_embedding", [width], linearInit),
-    tensor("embeddings.patch_embedding.weight", [width, 3, patchSize, patchSize], linearInit),
-    tensor("embeddings.position_embedding.weight", [clipGrid(config) ** 2 + 1, width], linearInit),
-    ...norm("pre_layrnorm"),
+    tensor("embeddings.class_embedding", [width]),
+    tensor("embeddings.patch_embedding.weight", [width, 3, patchSize, patchSize]),
+    tensor("embeddings.position_embedding.weight", [clipGrid(config) ** 2 + 1, width]),
+    ...norm("pre_layrnorm", width),
   ];
   for (let n = 0; n < config.layers; n++) {
     const layer = `encoder.layers.${n}`;
@@ -83,13 +60,13 @@ export function clipVisionParameters(
       specs.push(...linearPair(`${layer}.self_attn.${name}`, width, width));
     }
     specs.push(
-      ...norm(`${layer}.layer_norm1`),
+      ...norm(`${layer}.layer_norm1`, width),
       ...linearPair(`${layer}.mlp.fc1`, inner, width),
       ...linearPair(`${layer}.mlp.fc2`, width, inner),
-      ...norm(`${layer}.layer_norm2`),
+      ...norm(`${layer}.layer_norm2`, width),
     );
   }
-  return [...specs, ...norm("post_layernorm")];
+  return [...specs, ...norm("post_layernorm", width)];
 }
 
 /** One pre-norm block: x + attention(norm(x)), then x + mlp(norm(x)). */
@@ -98,17 +75,8 @@ function block(p: ParameterScope, x: Tensor, batch: number, config: ClipVisionCo
   const { hiddenSize, heads, epsilon } = config;
   const tokens = x.shape[0]! / batch;
   const attend = p.at("self_attn.");
-  const normed = layerNorm(
-    x,
-    p.tensor("layer_norm1.weight"),
-    p.tensor("layer_norm1.bias"),
-    epsilon,
-  );
-  const project = (name: string) => ({
-    tensor: linear(normed, attend.weight(`${name}.weight`), {
-      bias: attend.tensor(`${name}.bias`),
-    }),
-  });
+  const normed = normLayer(p, "layer_norm1", x, epsilon);
+  const project = (name: string) => ({ tensor: linearLayer(attend, name, normed) });
   const mixed = attention(project("q_proj"), project("k_proj"), project("v_proj"), {
     batch,
     queries: tokens,
@@ -116,21 +84,11 @@ function block(p: ParameterScope, x: Tensor, batch: number, config: ClipVisionCo
     heads,
     headSize: hiddenSize / heads,
   }).reshape(batch * tokens, hiddenSize);
-  const attended = linear(mixed, attend.weight("out_proj.weight"), {
-    bias: attend.tensor("out_proj.bias"),
-    residual: x,
+  const attended = linearLayer(attend, "out_proj", mixed, { residual: x });
+  const inner = linearLayer(p, "mlp.fc1", normLayer(p, "layer_norm2", attended, epsilon), {
+    activation: config.activation,
   });
-  const inner = linear(
-    layerNorm(attended, p.tensor("layer_norm2.weight"), p.tensor("layer_norm2.bias"), epsilon),
-    p.weight("mlp.fc1.weight"),
-    { bias: p.tensor("mlp.fc1.bias"), activation: config.activation },
-  );
-  return scope.keep(
-    linear(inner, p.weight("mlp.fc2.weight"), {
-      bias: p.tensor("mlp.fc2.bias"),
-      residual: attended,
-    }),
-  );
+  return scope.keep(linearLayer(p, "mlp.fc2", inner, { residual: attended }));
 }
 
 /**
@@ -170,12 +128,7 @@ export function clipVision(
     width,
   );
   trace?.("embeddings", embedded);
-  let x = layerNorm(
-    embedded,
-    p.tensor("pre_layrnorm.weight"),
-    p.tensor("pre_layrnorm.bias"),
-    config.epsilon,
-  );
+  let x = normLayer(p, "pre_layrnorm", embedded, config.epsilon);
   trace?.("hidden_states.0", x);
   for (let n = 0; n < layers; n++) {
     const next = block(p.at(`encoder.layers.${n}.`), x, batch, config);

@@ -13,6 +13,7 @@ import { rmsNorm } from "../tensor/norm.ts";
 import { rope, ropeAppend } from "../tensor/rope.ts";
 import { empty, type Tensor } from "../tensor/tensor.ts";
 import type { ParameterScope, ParameterSpec } from "./parameters.ts";
+import { specMaker } from "./specs.ts";
 import type { Trace } from "./trace.ts";
 
 /** Sizes of a LLaMA decoder. */
@@ -42,8 +43,6 @@ export function llamaHeadSize({ hiddenSize, heads }: LlamaConfig): number {
   return hiddenSize / heads;
 }
 
-const init = { kind: "normal", std: 0.02 } as const;
-
 /** Attention and norms of every layer, the tables and the head; `feedForward` adds the tensors of each layer's MLP. */
 export function llamaParameters(
   config: LlamaConfig,
@@ -52,34 +51,24 @@ export function llamaParameters(
 ): ParameterSpec[] {
   const { hiddenSize: width, vocabulary } = config;
   const head = llamaHeadSize(config);
-  const matrix = (name: string, rows: number, columns: number): ParameterSpec => ({
-    name,
-    shape: [rows, columns],
-    keep: "matrix",
-    stored,
-    init,
-  });
-  const norm = (name: string): ParameterSpec => ({
-    name,
-    shape: [width],
-    keep: "tensor",
-    stored,
-    init: { kind: "ones" },
-  });
-  const specs = [matrix("model.embed_tokens.weight", vocabulary, width)];
+  const { tensor, matrix } = specMaker("", stored);
+  const table = (name: string, rows: number, columns: number) =>
+    matrix(name, rows, columns, "matrix");
+  const norm = (name: string) => tensor(`${name}.weight`, [width], { kind: "ones" });
+  const specs = [table("model.embed_tokens", vocabulary, width)];
   for (let n = 0; n < config.layers; n++) {
     const layer = `model.layers.${n}.`;
     specs.push(
-      matrix(`${layer}self_attn.q_proj.weight`, width, width),
-      matrix(`${layer}self_attn.k_proj.weight`, config.keyHeads * head, width),
-      matrix(`${layer}self_attn.v_proj.weight`, config.keyHeads * head, width),
-      matrix(`${layer}self_attn.o_proj.weight`, width, width),
+      table(`${layer}self_attn.q_proj`, width, width),
+      table(`${layer}self_attn.k_proj`, config.keyHeads * head, width),
+      table(`${layer}self_attn.v_proj`, config.keyHeads * head, width),
+      table(`${layer}self_attn.o_proj`, width, width),
       ...feedForward(n, `${layer}mlp.`),
-      norm(`${layer}input_layernorm.weight`),
-      norm(`${layer}post_attention_layernorm.weight`),
+      norm(`${layer}input_layernorm`),
+      norm(`${layer}post_attention_layernorm`),
     );
   }
-  return [...specs, norm("model.norm.weight"), matrix("lm_head.weight", vocabulary, width)];
+  return [...specs, norm("model.norm"), table("lm_head", vocabulary, width)];
 }
 
 /** Tensors of a dense SwiGLU layer. */
@@ -89,17 +78,11 @@ export function denseFeedForwardParameters(
   stored: "F32" | "BF16",
 ): ParameterSpec[] {
   const { hiddenSize: width, intermediateSize: inner } = config;
-  const matrix = (name: string, rows: number, columns: number): ParameterSpec => ({
-    name: `${prefix}${name}.weight`,
-    shape: [rows, columns],
-    keep: "matrix",
-    stored,
-    init,
-  });
+  const { matrix } = specMaker(prefix, stored);
   return [
-    matrix("gate_proj", inner, width),
-    matrix("up_proj", inner, width),
-    matrix("down_proj", width, inner),
+    matrix("gate_proj", inner, width, "matrix"),
+    matrix("up_proj", inner, width, "matrix"),
+    matrix("down_proj", width, inner, "matrix"),
   ];
 }
 

@@ -46,3 +46,5 @@ export {
   samImageEncoder,
 } from "./sam_encoder.ts";
 export { type Trace, traceAt, TraceCollector } from "./trace.ts";
+export { type SpecMaker, specMaker, usualInit } from "./specs.ts";
+export { linearLayer, normLayer, normLayer2d } from "./layers.ts";

@@ -7,12 +7,12 @@
 import { attention } from "../tensor/attention.ts";
 import { convTranspose2d } from "../tensor/conv.ts";
 import { add, unary } from "../tensor/elementwise.ts";
-import { linear } from "../tensor/linear.ts";
 import { matmul } from "../tensor/matmul.ts";
 import { concat, permute, slice } from "../tensor/movement.ts";
-import { layerNorm, layerNorm2d } from "../tensor/norm.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { ParameterScope, ParameterSpec } from "./parameters.ts";
+import { linearLayer, normLayer, normLayer2d } from "./layers.ts";
+import { specMaker } from "./specs.ts";
 import type { Trace } from "./trace.ts";
 
 /** Sizes of the mask decoder. */
@@ -37,7 +37,6 @@ const epsilon = 1e-5;
 const upscalingEpsilon = 1e-6;
 /** Cross attention works at half the width. */
 const downsample = 2;
-const init = { kind: "normal", std: 0.02 } as const;
 
 /** The decoder's tensors, each name starting with `prefix` (which ends in `mask_decoder.`). */
 export function samDecoderParameters(
@@ -46,25 +45,7 @@ export function samDecoderParameters(
   stored: "F32" | "BF16",
 ): ParameterSpec[] {
   const { width } = config;
-  const tensor = (
-    name: string,
-    shape: number[],
-    how: ParameterSpec["init"] = init,
-  ): ParameterSpec => ({
-    name: prefix + name,
-    shape,
-    keep: "tensor",
-    stored,
-    init: how,
-  });
-  const linearPair = (name: string, rows: number, columns: number): ParameterSpec[] => [
-    { name: `${prefix}${name}.weight`, shape: [rows, columns], keep: "half", stored, init },
-    tensor(`${name}.bias`, [rows], { kind: "zeros" }),
-  ];
-  const norm = (name: string, size = width): ParameterSpec[] => [
-    tensor(`${name}.weight`, [size], { kind: "ones" }),
-    tensor(`${name}.bias`, [size], { kind: "zeros" }),
-  ];
+  const { tensor, linear: linearPair, conv, norm } = specMaker(prefix, stored);
   const attentionTensors = (name: string, inner: number): ParameterSpec[] => [
     ...["q_proj", "k_proj", "v_proj"].flatMap((one) => linearPair(`${name}.${one}`, inner, width)),
     ...linearPair(`${name}.out_proj`, width, inner),
@@ -76,13 +57,13 @@ export function samDecoderParameters(
     const layer = `transformer.layers.${n}.`;
     specs.push(
       ...attentionTensors(`${layer}self_attn`, width),
-      ...norm(`${layer}norm1`),
+      ...norm(`${layer}norm1`, width),
       ...attentionTensors(`${layer}cross_attn_token_to_image`, width / downsample),
-      ...norm(`${layer}norm2`),
+      ...norm(`${layer}norm2`, width),
       ...linearPair(`${layer}mlp.lin1`, config.mlpWidth, width),
       ...linearPair(`${layer}mlp.lin2`, width, config.mlpWidth),
-      ...norm(`${layer}norm3`),
-      ...norm(`${layer}norm4`),
+      ...norm(`${layer}norm3`, width),
+      ...norm(`${layer}norm4`, width),
       ...attentionTensors(`${layer}cross_attn_image_to_token`, width / downsample),
     );
   }
@@ -93,14 +74,12 @@ export function samDecoderParameters(
   ];
   specs.push(
     ...attentionTensors("transformer.final_attn_token_to_image", width / downsample),
-    ...norm("transformer.norm_final_attn"),
+    ...norm("transformer.norm_final_attn", width),
     tensor("iou_token.weight", [1, width]),
     tensor("mask_tokens.weight", [config.maskTokens, width]),
-    tensor("output_upscaling.0.weight", [width, width / 4, 2, 2]),
-    tensor("output_upscaling.0.bias", [width / 4], { kind: "zeros" }),
+    ...conv("output_upscaling.0", [width, width / 4, 2, 2], width / 4),
     ...norm("output_upscaling.1", width / 4),
-    tensor("output_upscaling.3.weight", [width / 4, width / 8, 2, 2]),
-    tensor("output_upscaling.3.bias", [width / 8], { kind: "zeros" }),
+    ...conv("output_upscaling.3", [width / 4, width / 8, 2, 2], width / 8),
   );
   for (let n = 0; n < config.maskTokens; n++) {
     specs.push(...mlp(`output_hypernetworks_mlps.${n}`, [width, width, width, width / 8]));
@@ -118,8 +97,7 @@ function attend(
   heads: number,
 ): Tensor {
   using scope = q.device.scope();
-  const project = (name: string, x: Tensor) =>
-    linear(x, p.weight(`${name}.weight`), { bias: p.tensor(`${name}.bias`) });
+  const project = (name: string, x: Tensor) => linearLayer(p, name, x);
   const queries = project("q_proj", q), keys = project("k_proj", k), values = project("v_proj", v);
   const inner = queries.shape[1]!;
   const mixed = attention({ tensor: queries }, { tensor: keys }, { tensor: values }, {
@@ -133,7 +111,7 @@ function attend(
 }
 
 function norm(p: ParameterScope, name: string, x: Tensor): Tensor {
-  return layerNorm(x, p.tensor(`${name}.weight`), p.tensor(`${name}.bias`), epsilon);
+  return normLayer(p, name, x, epsilon);
 }
 
 /** A stack of linear layers with ReLU between them. */
@@ -141,8 +119,7 @@ function mlp(p: ParameterScope, x: Tensor, layers: number): Tensor {
   using scope = x.device.scope();
   let y = x;
   for (let n = 0; n < layers; n++) {
-    y = linear(y, p.weight(`layers.${n}.weight`), {
-      bias: p.tensor(`layers.${n}.bias`),
+    y = linearLayer(p, `layers.${n}`, y, {
       ...(n + 1 < layers ? { activation: "relu" as const } : {}),
     });
   }
@@ -175,14 +152,13 @@ function twoWayBlock(
     "norm2",
     add(x, attend(p.at("cross_attn_token_to_image."), q, k, keys, batch, heads)),
   );
-  const inner = linear(x, p.weight("mlp.lin1.weight"), {
-    bias: p.tensor("mlp.lin1.bias"),
+  const inner = linearLayer(p, "mlp.lin1", x, {
     activation: "relu",
   });
   x = norm(
     p,
     "norm3",
-    linear(inner, p.weight("mlp.lin2.weight"), { bias: p.tensor("mlp.lin2.bias"), residual: x }),
+    linearLayer(p, "mlp.lin2", inner, { residual: x }),
   );
   q = add(x, queryPositions);
   k = add(keys, keyPositions);
@@ -303,7 +279,7 @@ function upscale(
     bias: p.tensor("0.bias"),
     stride: 2,
   });
-  const normed = layerNorm2d(first, p.tensor("1.weight"), p.tensor("1.bias"), upscalingEpsilon);
+  const normed = normLayer2d(p, "1", first, upscalingEpsilon);
   const second = convTranspose2d(unary("gelu", normed), p.tensor("3.weight"), {
     bias: p.tensor("3.bias"),
     stride: 2,

@@ -11,10 +11,11 @@ import { conv2d, convTranspose2d, patchEmbed } from "../tensor/conv.ts";
 import { add, multiply } from "../tensor/elementwise.ts";
 import { linear } from "../tensor/linear.ts";
 import { permute, reduceMean } from "../tensor/movement.ts";
-import { layerNorm, layerNorm2d } from "../tensor/norm.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { windowPartition, windowUnpartition } from "../tensor/windows.ts";
 import type { ParameterScope, ParameterSpec } from "./parameters.ts";
+import { linearLayer, normLayer, normLayer2d } from "./layers.ts";
+import { specMaker } from "./specs.ts";
 import { type Trace, traceAt } from "./trace.ts";
 
 /** Sizes of the image encoder. */
@@ -49,7 +50,6 @@ export function samGrid({ imageSize, patchSize }: SamEncoderConfig): number {
 const blockEpsilon = 1e-6;
 /** SAM-Med2D's adapter uses PyTorch's default. */
 const adapterEpsilon = 1e-5;
-const init = { kind: "normal", std: 0.02 } as const;
 
 /** The encoder's tensors, each name starting with `prefix` (which ends in `image_encoder.`). */
 export function samEncoderParameters(
@@ -60,36 +60,10 @@ export function samEncoderParameters(
   const { width, outputWidth, patchSize, heads } = config;
   const grid = samGrid(config);
   const inner = width * config.mlpRatio;
-  const tensor = (
-    name: string,
-    shape: number[],
-    how: ParameterSpec["init"] = init,
-  ): ParameterSpec => ({
-    name: prefix + name,
-    shape,
-    keep: "tensor",
-    stored,
-    init: how,
-  });
-  const matrix = (name: string, rows: number, columns: number): ParameterSpec => ({
-    name: `${prefix}${name}.weight`,
-    shape: [rows, columns],
-    keep: "half",
-    stored,
-    init,
-  });
-  const linearPair = (name: string, rows: number, columns: number): ParameterSpec[] => [
-    matrix(name, rows, columns),
-    tensor(`${name}.bias`, [rows], { kind: "zeros" }),
-  ];
-  const norm = (name: string, size: number): ParameterSpec[] => [
-    tensor(`${name}.weight`, [size], { kind: "ones" }),
-    tensor(`${name}.bias`, [size], { kind: "zeros" }),
-  ];
+  const { tensor, matrix, linear: linearPair, conv, norm } = specMaker(prefix, stored);
   const specs = [
     tensor("pos_embed", [1, grid, grid, width]),
-    tensor("patch_embed.proj.weight", [width, 3, patchSize, patchSize]),
-    tensor("patch_embed.proj.bias", [width], { kind: "zeros" }),
+    ...conv("patch_embed.proj", [width, 3, patchSize, patchSize], width),
   ];
   for (let n = 0; n < config.depth; n++) {
     const block = `blocks.${n}.`;
@@ -128,9 +102,7 @@ function attend(p: ParameterScope, x: Tensor, heads: number): Tensor {
   using scope = x.device.scope();
   const [batch, height, width, channels] = x.shape as [number, number, number, number];
   const tokens = height * width;
-  const qkv = linear(x.reshape(batch * tokens, channels), p.weight("qkv.weight"), {
-    bias: p.tensor("qkv.bias"),
-  });
+  const qkv = linearLayer(p, "qkv", x.reshape(batch * tokens, channels));
   const part = (index: number) => ({ tensor: qkv, offset: index * channels, stride: 3 * channels });
   const mixed = attention(
     part(0),
@@ -145,9 +117,7 @@ function attend(p: ParameterScope, x: Tensor, heads: number): Tensor {
       },
     },
   );
-  const out = linear(mixed.reshape(batch * tokens, channels), p.weight("proj.weight"), {
-    bias: p.tensor("proj.bias"),
-  });
+  const out = linearLayer(p, "proj", mixed.reshape(batch * tokens, channels));
   return scope.keep(out).reshape(batch, height, width, channels);
 }
 
@@ -177,7 +147,7 @@ function adapter(p: ParameterScope, z: Tensor, trace?: Trace): Tensor {
   });
   trace?.("spatial_out", up);
   const sum = add(z, permute(up, [0, 2, 3, 1]));
-  return scope.keep(layerNorm(sum, p.tensor("norm.weight"), p.tensor("norm.bias"), adapterEpsilon));
+  return scope.keep(normLayer(p, "norm", sum, adapterEpsilon));
 }
 
 function block(
@@ -189,7 +159,7 @@ function block(
 ): Tensor {
   using scope = x.device.scope();
   const [batch, height, width, channels] = x.shape as [number, number, number, number];
-  const normed = layerNorm(x, p.tensor("norm1.weight"), p.tensor("norm1.bias"), blockEpsilon);
+  const normed = normLayer(p, "norm1", x, blockEpsilon);
   const mixed = windowed
     ? windowUnpartition(
       attend(p.at("attn."), windowPartition(normed, config.window), config.heads),
@@ -198,15 +168,13 @@ function block(
     )
     : attend(p.at("attn."), normed, config.heads);
   const attended = add(x, mixed);
-  const z = layerNorm(attended, p.tensor("norm2.weight"), p.tensor("norm2.bias"), blockEpsilon);
+  const z = normLayer(p, "norm2", attended, blockEpsilon);
   trace?.("norm2", z);
   const flat = z.reshape(batch * height * width, channels);
-  const inner = linear(flat, p.weight("mlp.lin1.weight"), {
-    bias: p.tensor("mlp.lin1.bias"),
+  const inner = linearLayer(p, "mlp.lin1", flat, {
     activation: "gelu",
   });
-  const out = linear(inner, p.weight("mlp.lin2.weight"), {
-    bias: p.tensor("mlp.lin2.bias"),
+  const out = linearLayer(p, "mlp.lin2", inner, {
     residual: attended.reshape(batch * height * width, channels),
   }).reshape(batch, height, width, channels);
   if (!config.adapter) return scope.keep(out);
@@ -253,11 +221,11 @@ export function samImageEncoder(
   }
   let y = conv2d(permute(x, [0, 3, 1, 2]), p.tensor("neck.0.weight"), {});
   trace?.("neck.0", y);
-  y = layerNorm2d(y, p.tensor("neck.1.weight"), p.tensor("neck.1.bias"), blockEpsilon);
+  y = normLayer2d(p, "neck.1", y, blockEpsilon);
   trace?.("neck.1", y);
   y = conv2d(y, p.tensor("neck.2.weight"), { padding: 1 });
   trace?.("neck.2", y);
-  y = layerNorm2d(y, p.tensor("neck.3.weight"), p.tensor("neck.3.bias"), blockEpsilon);
+  y = normLayer2d(p, "neck.3", y, blockEpsilon);
   trace?.("neck.3", y);
   return scope.keep(y);
 }

@@ -5,6 +5,7 @@
  */
 import {
   densePositions,
+  linearLayer,
   type Parameters,
   type ParameterScope,
   samGrid,
@@ -13,7 +14,7 @@ import {
   type SamMasks,
   type Trace,
 } from "@medvlm/core/nn";
-import { add, linear, permute, slice, type Tensor, tensor } from "@medvlm/core/tensor";
+import { add, permute, slice, type Tensor, tensor } from "@medvlm/core/tensor";
 import type { MedplibConfig } from "./config.ts";
 import { names } from "./params.ts";
 
@@ -21,11 +22,8 @@ import { names } from "./params.ts";
 export function segEmbedding(p: Parameters, hidden: Tensor): Tensor {
   using scope = hidden.device.scope();
   const part = p.at(names.textProjector);
-  const inner = linear(hidden, part.weight("0.weight"), {
-    bias: part.tensor("0.bias"),
-    activation: "relu",
-  });
-  return scope.keep(linear(inner, part.weight("2.weight"), { bias: part.tensor("2.bias") }));
+  const inner = linearLayer(part, "0", hidden, { activation: "relu" });
+  return scope.keep(linearLayer(part, "2", inner));
 }
 
 /**

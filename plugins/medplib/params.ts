@@ -11,6 +11,7 @@ import {
   type ParameterSpec,
   samDecoderParameters,
   samEncoderParameters,
+  specMaker,
 } from "@medvlm/core/nn";
 import type { MedplibConfig } from "./config.ts";
 
@@ -19,7 +20,6 @@ export const names = {
   clip: "model.vision_tower.vision_tower.vision_model.",
   sam: "model.visual_model.",
   projector: "model.mm_projector.",
-  region: "model.region_fea_adapter.",
   textProjector: "model.text_hidden_fcs.0.",
 } as const;
 
@@ -29,8 +29,6 @@ export const ignoredNames: readonly RegExp[] = [
   /^model\.mm_token_compressor\./,
   /^model\.mask_encoder\./,
 ];
-
-const init = { kind: "normal", std: 0.02 } as const;
 
 /** Number of experts of a decoder layer, 0 where the layer is dense. */
 export function expertsOfLayer({ moe }: MedplibConfig, layer: number): number {
@@ -82,25 +80,7 @@ function rotaryFrequencies(config: MedplibConfig): ParameterSpec[] {
 function promptEncoderParameters(config: MedplibConfig, prefix: string): ParameterSpec[] {
   const width = config.samDecoder.width;
   const channels = config.maskInputChannels;
-  const tensor = (
-    name: string,
-    shape: number[],
-    how: ParameterSpec["init"] = init,
-  ): ParameterSpec => ({
-    name: prefix + name,
-    shape,
-    keep: "tensor",
-    stored: config.stored,
-    init: how,
-  });
-  const pair = (name: string, shape: number[]) => [
-    tensor(`${name}.weight`, shape),
-    tensor(`${name}.bias`, [shape[0]!], { kind: "zeros" }),
-  ];
-  const norm = (name: string, size: number) => [
-    tensor(`${name}.weight`, [size], { kind: "ones" }),
-    tensor(`${name}.bias`, [size], { kind: "zeros" }),
-  ];
+  const { tensor, conv, norm } = specMaker(prefix, config.stored);
   return [
     tensor("pe_layer.positional_encoding_gaussian_matrix", [2, width / 2], {
       kind: "normal",
@@ -108,45 +88,26 @@ function promptEncoderParameters(config: MedplibConfig, prefix: string): Paramet
     }),
     ...[0, 1, 2, 3].map((n) => tensor(`point_embeddings.${n}.weight`, [1, width])),
     tensor("not_a_point_embed.weight", [1, width]),
-    ...pair("mask_downscaling.0", [channels / 4, 1, 2, 2]),
+    ...conv("mask_downscaling.0", [channels / 4, 1, 2, 2], channels / 4),
     ...norm("mask_downscaling.1", channels / 4),
-    ...pair("mask_downscaling.3", [channels, channels / 4, 2, 2]),
+    ...conv("mask_downscaling.3", [channels, channels / 4, 2, 2], channels),
     ...norm("mask_downscaling.4", channels),
-    ...pair("mask_downscaling.6", [width, channels, 1, 1]),
+    ...conv("mask_downscaling.6", [width, channels, 1, 1], width),
     tensor("no_mask_embed.weight", [1, width]),
-  ];
-}
-
-function linearPair(
-  config: MedplibConfig,
-  name: string,
-  rows: number,
-  columns: number,
-): ParameterSpec[] {
-  return [
-    { name: `${name}weight`, shape: [rows, columns], keep: "half", stored: config.stored, init },
-    {
-      name: `${name}bias`,
-      shape: [rows],
-      keep: "tensor",
-      stored: config.stored,
-      init: { kind: "zeros" },
-    },
   ];
 }
 
 /** `mm_projector`: CLIP features to the language model's width. */
 export function projectorParameters(config: MedplibConfig): ParameterSpec[] {
   const width = config.llama.hiddenSize;
-  return [
-    ...linearPair(config, `${names.projector}0.`, width, config.clip.hiddenSize),
-    ...linearPair(config, `${names.projector}2.`, width, width),
-  ];
+  const { linear } = specMaker(names.projector, config.stored);
+  return [...linear("0", width, config.clip.hiddenSize), ...linear("2", width, width)];
 }
 
 /** `region_fea_adapter`: CLIP features to region features. */
 export function regionParameters(config: MedplibConfig): ParameterSpec[] {
-  return linearPair(config, names.region, config.llama.hiddenSize, config.clip.hiddenSize);
+  const { linear } = specMaker("model.", config.stored);
+  return linear("region_fea_adapter", config.llama.hiddenSize, config.clip.hiddenSize);
 }
 
 /** SAM-Med2D: image encoder, prompt encoder, mask decoder, each name starting with `prefix`. */
@@ -162,6 +123,7 @@ export function samParameters(config: MedplibConfig, prefix: string): ParameterS
 export function medplibParameters(config: MedplibConfig): ParameterSpec[] {
   const { llama, clip, stored } = config;
   const width = llama.hiddenSize;
+  const text = specMaker(names.textProjector, stored);
   return [
     ...llamaParameters(
       llama,
@@ -173,7 +135,7 @@ export function medplibParameters(config: MedplibConfig): ParameterSpec[] {
     ...projectorParameters(config),
     ...regionParameters(config),
     ...samParameters(config, names.sam),
-    ...linearPair(config, `${names.textProjector}0.`, width, width),
-    ...linearPair(config, `${names.textProjector}2.`, config.samDecoder.width, width),
+    ...text.linear("0", width, width),
+    ...text.linear("2", config.samDecoder.width, width),
   ];
 }

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { clipVision, type Parameters, type Trace } from "@medvlm/core/nn";
-import { linear, sampleGridMean, slice, type Tensor, tensor } from "@medvlm/core/tensor";
+import { clipVision, linearLayer, type Parameters, type Trace } from "@medvlm/core/nn";
+import { sampleGridMean, slice, type Tensor, tensor } from "@medvlm/core/tensor";
 import type { MedplibConfig } from "./config.ts";
 import { names } from "./params.ts";
 
@@ -34,11 +34,8 @@ export function clipFeatures(
 export function projectFeatures(p: Parameters, features: Tensor): Tensor {
   using scope = features.device.scope();
   const part = p.at(names.projector);
-  const inner = linear(features, part.weight("0.weight"), {
-    bias: part.tensor("0.bias"),
-    activation: "gelu",
-  });
-  return scope.keep(linear(inner, part.weight("2.weight"), { bias: part.tensor("2.bias") }));
+  const inner = linearLayer(part, "0", features, { activation: "gelu" });
+  return scope.keep(linearLayer(part, "2", inner));
 }
 
 /**
@@ -60,8 +57,7 @@ export function regionFeature(
   const scaled = Float32Array.from(cells.flat(), (index) => Math.fround(index / side) * (side - 1));
   const points = tensor(device, scaled, [cells.length, 2]);
   using scope = device.scope();
-  const part = p.at(names.region);
-  const adapted = linear(features, part.weight("weight"), { bias: part.tensor("bias") });
+  const adapted = linearLayer(p.at("model."), "region_fea_adapter", features);
   const mean = scope.keep(sampleGridMean(adapted, [side, side], points, cells.length));
   points.dispose();
   return mean.reshape(1, -1);

@@ -1,0 +1,29 @@
+/**
+ * Layers looked up by name: a linear layer or a norm with the weight and bias below that name.
+ *
+ * @module
+ */
+import { linear, type LinearOptions } from "../tensor/linear.ts";
+import { layerNorm, layerNorm2d } from "../tensor/norm.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { ParameterScope } from "./parameters.ts";
+
+/** x W^T + b with `NAME.weight` and `NAME.bias`; f32 [..., columns] to [..., rows]. */
+export function linearLayer(
+  p: ParameterScope,
+  name: string,
+  x: Tensor,
+  options: Omit<LinearOptions, "bias"> = {},
+): Tensor {
+  return linear(x, p.weight(`${name}.weight`), { ...options, bias: p.tensor(`${name}.bias`) });
+}
+
+/** LayerNorm over the last axis with `NAME.weight` and `NAME.bias`. */
+export function normLayer(p: ParameterScope, name: string, x: Tensor, epsilon: number): Tensor {
+  return layerNorm(x, p.tensor(`${name}.weight`), p.tensor(`${name}.bias`), epsilon);
+}
+
+/** LayerNorm over the channels of [B, C, H, W] with `NAME.weight` and `NAME.bias`. */
+export function normLayer2d(p: ParameterScope, name: string, x: Tensor, epsilon: number): Tensor {
+  return layerNorm2d(x, p.tensor(`${name}.weight`), p.tensor(`${name}.bias`), epsilon);
+}
