@@ -24,6 +24,8 @@ export interface SpecMaker {
 }
 
 /**
+ * Makes specifications whose names start with a prefix.
+ *
  * @param prefix Put in front of every name.
  * @param stored Element type in the official files.
  */
