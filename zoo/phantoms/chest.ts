@@ -148,7 +148,7 @@ function strokeVessels(map: Float32Array, size: number, all: readonly Vessel[]):
 
 /** Attenuation of the chest at every pixel, about 0 (air) to 2 (spine behind the heart). */
 function attenuation(chest: Chest, findings: readonly ChestFinding[], size: number): Float32Array {
-  const grain = new Noise(chest.random, 64);
+  const grain = new Noise(chest.random, 6);
   const vesselMap = new Float32Array(size * size);
   strokeVessels(vesselMap, size, vessels(chest));
   const air = findings.find(({ label }) => label === "Pneumothorax");
@@ -168,9 +168,12 @@ function attenuation(chest: Chest, findings: readonly ChestFinding[], size: numb
       const edge = Math.abs(x - chest.centre) / chest.halfWidth;
       let value = 0.78 + 0.06 * noise.value(x, y, 3, 3) + 0.12 * soft(edge - 0.85, 0.12);
       // Lungs are mostly air, a little denser towards hilum and base.
-      value += inLung * (-0.52 + 0.06 * grain.value(x, y, 26, 2) + 0.05 * (1 - edge));
-      const marked = empty.reduce((share, { shape }) => share * (1 - soft(shape(x, y), 0.004)), 1);
-      value += inLung * 0.2 * vesselMap[i]! * marked;
+      if (inLung > 0) {
+        value += inLung * (-0.52 + 0.06 * grain.value(x, y, 26, 2) + 0.05 * (1 - edge));
+        let marked = 0.2 * inLung * vesselMap[i]!;
+        for (const { shape } of empty) marked *= 1 - soft(shape(x, y), 0.004);
+        value += marked;
+      }
       value += 0.27 * soft(heart(x, y), 0.016);
       value += 0.16 * soft(mediastinum(x, y), 0.014) * (1 - inLung);
       value += 0.2 * soft(aorta(x, y), 0.008);

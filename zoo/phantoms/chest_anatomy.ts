@@ -16,6 +16,8 @@ export type Shape = (x: number, y: number) => number;
 
 /** What differs from patient to patient. */
 export interface Chest {
+  /** Pixels in a row of the picture; lungs, heart, aorta and findings are known at them alone. */
+  readonly size: number;
   readonly random: Random;
   readonly noise: Noise;
   /** Middle line. */
@@ -57,12 +59,8 @@ function curve(values: readonly number[], t: number): number {
   const last = values.length - 1;
   const at = Math.min(Math.max(t, 0), 1) * last;
   const i = Math.min(Math.floor(at), last - 1), u = at - i;
-  const [a, b, c, d] = [
-    values[Math.max(i - 1, 0)]!,
-    values[i]!,
-    values[i + 1]!,
-    values[Math.min(i + 2, last)]!,
-  ];
+  const a = values[Math.max(i - 1, 0)], b = values[i];
+  const c = values[i + 1], d = values[Math.min(i + 2, last)];
   return b + 0.5 * u * (c - a + u * (2 * a - 5 * b + 4 * c - d + u * (3 * (b - c) + d - a)));
 }
 
@@ -77,7 +75,11 @@ export function ellipse(cx: number, cy: number, rx: number, ry: number, angle = 
 
 /** Inside all of the shapes. */
 export function intersection(...shapes: Shape[]): Shape {
-  return (x, y) => shapes.reduce((least, shape) => Math.min(least, shape(x, y)), Infinity);
+  return (x, y) => {
+    let least = Infinity;
+    for (const shape of shapes) least = Math.min(least, shape(x, y));
+    return least;
+  };
 }
 
 /** Inside the first shape and outside the second. */
@@ -89,8 +91,13 @@ export function difference(shape: Shape, cut: Shape): Shape {
 const lateralBorder = [0.22, 0.55, 0.72, 0.83, 0.9, 0.95, 0.97, 0.97];
 const medialBorder = [0.16, 0.13, 0.13, 0.14, 0.15, 0.16, 0.17, 0.18];
 
+/** Where the wall of the chest is, in half widths of the rib cage, at a share of the way from apex to base. */
+export function wallAt(share: number): number {
+  return curve(lateralBorder, share);
+}
+
 /** Looks a shape up on the pixel grid of a picture instead of computing it again and again. */
-function onGrid(shape: Shape, size: number): Shape {
+export function onGrid(shape: Shape, size: number): Shape {
   const values = new Float32Array(size * size);
   for (let j = 0, i = 0; j < size; j++) {
     for (let k = 0; k < size; k++, i++) values[i] = shape((k + 0.5) / size, (j + 0.5) / size);
@@ -118,7 +125,6 @@ export function makeChest(random: Random, traits: ChestTraits, size: number): Ch
     : random.uniform(0.032, 0.04);
 
   const lungOf = (side: Side): Shape => (x, y) => {
-    const wave = 0.006 * noise.value(x, y, 5, 2);
     const u = (x - centre) * sideSign(side) / halfWidth;
     const base = dome[side];
     const t = (y - apex) / (base - apex);
@@ -128,7 +134,9 @@ export function makeChest(random: Random, traits: ChestTraits, size: number): Ch
     const lateral = (curve(lateralBorder, t) - u) * halfWidth;
     const medial = (u - curve(medialBorder, t)) * halfWidth;
     const top = y - apex - 0.1 * Math.max(0, u - 0.32) ** 2;
-    return Math.min(lateral, medial, top, floor - y) + wave;
+    const value = Math.min(lateral, medial, top, floor - y);
+    // Only the border is uneven; what is far from it needs no noise.
+    return Math.abs(value) > 0.06 ? value : value + 0.006 * noise.value(x, y, 5, 2);
   };
 
   const heartWidth = cardiothoracic * halfWidth;
@@ -166,6 +174,7 @@ export function makeChest(random: Random, traits: ChestTraits, size: number): Ch
   const aorta: Shape = (x, y) => Math.max(arch(x, y), descending(x, y));
 
   const mediastinum: Shape = (x, y) => {
+    if (Math.abs(x - centre) > 0.15) return -0.05;
     const t = (y - apex) / (dome.right - apex);
     return (0.055 + 0.012 * noise.value(0.2, y, 4, 2) + 0.03 * Math.max(0, t - 0.1)) -
       Math.abs(x - centre - 0.008);
@@ -197,7 +206,7 @@ export function makeChest(random: Random, traits: ChestTraits, size: number): Ch
     let nearest = -1;
     for (const { y: from, drop, reach } of pairs) {
       const t = u / reach;
-      if (t > 1.02 || t < 0.1) continue;
+      if (t > 1.02 || t < 0.1 || y < from - 0.03 || y > from + drop + 0.19) continue;
       // Posterior ribs fall towards the side; anterior ones come back more steeply and are fainter.
       const posterior = from + drop * t ** 1.4 - 0.012 * Math.sin(Math.PI * t);
       const anterior = from + drop + 0.17 - 0.1 * Math.sqrt(Math.max(0, 1 - t)) - 0.05 * t;
@@ -217,9 +226,11 @@ export function makeChest(random: Random, traits: ChestTraits, size: number): Ch
   };
 
   const heartGrid = onGrid(heart, size);
+  const middle = onGrid(mediastinum, size);
   const lungGrid = (side: Side, cut: Shape) =>
-    onGrid(difference(difference(difference(lungOf(side), heartGrid), mediastinum), cut), size);
+    onGrid(difference(difference(difference(lungOf(side), heartGrid), middle), cut), size);
   return {
+    size,
     random,
     noise,
     centre,
@@ -231,7 +242,7 @@ export function makeChest(random: Random, traits: ChestTraits, size: number): Ch
     body,
     heart: heartGrid,
     aorta: onGrid(aorta, size),
-    mediastinum,
+    mediastinum: middle,
     trachea,
     lung: { right: lungGrid("right", () => -1), left: lungGrid("left", arch) },
     ribs,

@@ -8,9 +8,11 @@ import {
   difference,
   ellipse,
   intersection,
+  onGrid,
   type Shape,
   type Side,
   sideSign,
+  wallAt,
 } from "./chest_anatomy.ts";
 import type { Random } from "./random.ts";
 
@@ -50,12 +52,41 @@ export interface ChestFinding {
 
 const severities = ["small", "moderate", "large"] as const;
 
-function place(chest: Chest, random: Random, side: Side, zone: Zone): [number, number] {
-  const third = { upper: 0.22, middle: 0.5, lower: 0.76 }[zone];
-  const height = chest.dome[side] - chest.apex;
-  const x = chest.centre + sideSign(side) * chest.halfWidth * random.uniform(0.45, 0.68);
-  return [x, chest.apex + height * (third + random.uniform(-0.06, 0.06))];
+/** Where a finding may lie. */
+interface Place {
+  readonly side: Side;
+  readonly zone: Zone;
+  readonly x: number;
+  readonly y: number;
 }
+
+/**
+ * Draws a place inside a lung where nothing else is, so that no finding hides another. Undefined where none was found.
+ *
+ * @param radius What must be free around it, in units of the picture's side.
+ */
+function place(
+  chest: Chest,
+  others: readonly ChestFinding[],
+  radius: number,
+  choose: () => { side: Side; zone: Zone },
+): Place | undefined {
+  const { random } = chest;
+  for (let attempt = 0; attempt < 20; attempt++) {
+    const { side, zone } = choose();
+    const third = { upper: 0.22, middle: 0.5, lower: 0.76 }[zone];
+    const height = chest.dome[side] - chest.apex;
+    const x = chest.centre + sideSign(side) * chest.halfWidth * random.uniform(0.35, 0.72);
+    const y = chest.apex + height * (third + random.uniform(-0.07, 0.07));
+    if (chest.lung[side](x, y) < 0.7 * radius) continue;
+    if (others.every(({ shape, label }) => label === "Cardiomegaly" || shape(x, y) < -radius)) {
+      return { side, zone, x, y };
+    }
+  }
+  return undefined;
+}
+
+const zones = ["upper", "middle", "lower"] as const;
 
 function effusion(chest: Chest, random: Random, side: Side): ChestFinding {
   const level = random.whole(0, 2);
@@ -86,8 +117,10 @@ function pneumothorax(chest: Chest, random: Random, side: Side): ChestFinding {
   // The collapsed lung draws back from apex and wall: what is left outside its line is air.
   const collapsed: Shape = (x, y) => {
     const u = (x - chest.centre) * sign / chest.halfWidth;
-    const wall = 0.93 - depth * (1 - Math.max(0, y - chest.apex) / (lower - chest.apex));
-    return Math.min(wall - u, y - chest.apex - depth * 0.22) + 0.01 * chest.noise.value(x, y, 4, 2);
+    const wall = wallAt((y - chest.apex) / (chest.dome[side] - chest.apex)) -
+      depth * (1 - Math.max(0, y - chest.apex) / (lower - chest.apex));
+    const inside = Math.min((wall - u) * chest.halfWidth, y - chest.apex - depth * 0.22);
+    return inside + 0.006 * chest.noise.value(x, y, 4, 2);
   };
   const air = intersection(difference(chest.lung[side], collapsed), (_, y) => lower - y);
   return {
@@ -102,13 +135,22 @@ function pneumothorax(chest: Chest, random: Random, side: Side): ChestFinding {
   };
 }
 
-function consolidation(chest: Chest, random: Random, side: Side): ChestFinding {
-  const zone = random.pick(["upper", "middle", "lower"] as const);
+function consolidation(
+  chest: Chest,
+  others: readonly ChestFinding[],
+  side: Side,
+): ChestFinding | undefined {
+  const { random } = chest;
   const level = random.whole(0, 2);
-  const [x, y] = place(chest, random, side, zone);
   const radius = [0.05, 0.075, 0.1][level]!;
+  const at = place(chest, others, 0.6 * radius, () => ({ side, zone: random.pick(zones) }));
+  if (at === undefined) return undefined;
+  const { x, y, zone } = at;
   const blob = ellipse(x, y, radius * random.uniform(0.9, 1.3), radius, random.uniform(-0.6, 0.6));
-  const ragged: Shape = (px, py) => blob(px, py) + 0.025 * chest.noise.value(px, py, 9, 3);
+  const ragged: Shape = (px, py) => {
+    const value = blob(px, py);
+    return Math.abs(value) > 0.1 ? value : value + 0.025 * chest.noise.value(px, py, 9, 3);
+  };
   return {
     label: "Consolidation",
     side,
@@ -121,11 +163,16 @@ function consolidation(chest: Chest, random: Random, side: Side): ChestFinding {
   };
 }
 
-function nodule(chest: Chest, random: Random, side: Side): ChestFinding {
-  const zone = random.pick(["upper", "middle", "lower"] as const);
+function nodule(chest: Chest, others: readonly ChestFinding[]): ChestFinding | undefined {
+  const { random } = chest;
   const level = random.whole(0, 2);
-  const [x, y] = place(chest, random, side, zone);
   const radius = [0.014, 0.022, 0.036][level]! * random.uniform(0.9, 1.1);
+  const at = place(chest, others, radius + 0.015, () => ({
+    side: random.chance(0.5) ? "left" : "right",
+    zone: random.pick(zones),
+  }));
+  if (at === undefined) return undefined;
+  const { x, y, side, zone } = at;
   return {
     label: "Nodule/Mass",
     side,
@@ -141,8 +188,14 @@ function nodule(chest: Chest, random: Random, side: Side): ChestFinding {
   };
 }
 
-function atelectasis(chest: Chest, random: Random, side: Side): ChestFinding {
-  const [x, y] = place(chest, random, side, "lower");
+function atelectasis(chest: Chest, others: readonly ChestFinding[]): ChestFinding | undefined {
+  const { random } = chest;
+  const at = place(chest, others, 0.03, () => ({
+    side: random.chance(0.5) ? "left" : "right",
+    zone: "lower",
+  }));
+  if (at === undefined) return undefined;
+  const { x, y, side } = at;
   const level = random.whole(0, 2);
   const tilt = sideSign(side) * random.uniform(-0.25, 0.1);
   const band = ellipse(x, y, [0.06, 0.085, 0.11][level]!, [0.009, 0.013, 0.02][level]!, tilt);
@@ -174,10 +227,17 @@ export function drawKinds(random: Random, { normal, each }: Prevalence): Readonl
   return new Set(kinds.length > 0 ? kinds : [random.pick(chestLabels)]);
 }
 
-/** The instances of every kind. Nodules are 1 to 5; effusions and consolidations may be on both sides. */
+/**
+ * The instances of every kind, looked up on the picture's grid. Nodules are 1 to 5; effusions and consolidations may be on
+ * both sides. What finds no free place is left out.
+ */
 export function drawFindings(chest: Chest, kinds: ReadonlySet<ChestLabel>): ChestFinding[] {
   const { random } = chest;
   const findings: ChestFinding[] = [];
+  const add = (finding: ChestFinding | undefined) => {
+    if (finding === undefined) return;
+    findings.push({ ...finding, shape: onGrid(finding.shape, chest.size) });
+  };
   const side = (): Side => random.chance(0.5) ? "left" : "right";
   const whole = { texture: 0, blur: 0, density: 0 };
   if (kinds.has("Cardiomegaly")) {
@@ -199,19 +259,19 @@ export function drawFindings(chest: Chest, kinds: ReadonlySet<ChestLabel>): Ches
   const sides = (both: number): Side[] => random.chance(both) ? ["right", "left"] : [side()];
   // Fluid and free air are kept on different sides: together they would need a level of their own.
   const air = side();
-  if (kinds.has("Pneumothorax")) findings.push(pneumothorax(chest, random, air));
+  if (kinds.has("Pneumothorax")) add(pneumothorax(chest, random, air));
   if (kinds.has("Pleural effusion")) {
     const free = kinds.has("Pneumothorax")
       ? [air === "left" ? "right" as const : "left" as const]
       : sides(0.3);
-    for (const one of free) findings.push(effusion(chest, random, one));
+    for (const one of free) add(effusion(chest, random, one));
   }
   if (kinds.has("Consolidation")) {
-    for (const one of sides(0.25)) findings.push(consolidation(chest, random, one));
+    for (const one of sides(0.25)) add(consolidation(chest, findings, one));
   }
-  if (kinds.has("Atelectasis")) findings.push(atelectasis(chest, random, side()));
+  if (kinds.has("Atelectasis")) add(atelectasis(chest, findings));
   if (kinds.has("Nodule/Mass")) {
-    for (let n = random.whole(1, 5); n > 0; n--) findings.push(nodule(chest, random, side()));
+    for (let n = random.whole(1, 5); n > 0; n--) add(nodule(chest, findings));
   }
   return findings;
 }

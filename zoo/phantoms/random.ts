@@ -11,6 +11,8 @@ export class Random {
   readonly #stream: number;
   #block = 0;
   #words: readonly number[] = [];
+  #used = 0;
+  #spare: number | undefined;
 
   /**
    * @param seed Whole number from 0 to 2^53 - 1.
@@ -23,12 +25,11 @@ export class Random {
 
   /** Uniform in (low, high). */
   uniform(low = 0, high = 1): number {
-    if (this.#words.length === 0) {
+    if (this.#used === this.#words.length) {
       this.#words = philox4x32([this.#block++, 0, this.#stream, 0x7068], this.#key);
+      this.#used = 0;
     }
-    const [word, ...rest] = this.#words as [number, ...number[]];
-    this.#words = rest;
-    return low + (high - low) * uniformOf(word);
+    return low + (high - low) * uniformOf(this.#words[this.#used++]);
   }
 
   /** Whole number from low to high, both included. */
@@ -48,38 +49,47 @@ export class Random {
 
   /** Standard normal. */
   normal(): number {
-    return Math.sqrt(-2 * Math.log(this.uniform())) * Math.cos(2 * Math.PI * this.uniform());
+    if (this.#spare !== undefined) {
+      const value = this.#spare;
+      this.#spare = undefined;
+      return value;
+    }
+    // Box and Muller's method gives two at a time.
+    const radius = Math.sqrt(-2 * Math.log(this.uniform()));
+    const angle = 2 * Math.PI * this.uniform();
+    this.#spare = radius * Math.sin(angle);
+    return radius * Math.cos(angle);
   }
 }
 
-/** Smooth noise in [-1, 1] over the plane: bicubic-like interpolation of a lattice of draws, several octaves. */
+/** Smooth noise in [-1, 1] over the plane: a lattice of draws, interpolated with zero slope at its points, in several octaves. */
 export class Noise {
   readonly #lattice: Float32Array;
-  readonly #side: number;
+  readonly #bits: number;
 
-  constructor(random: Random, side = 32) {
-    this.#side = side;
-    this.#lattice = Float32Array.from({ length: side * side }, () => random.uniform(-1, 1));
+  /** @param bits The lattice has `2 ** bits` points across and repeats after them. */
+  constructor(random: Random, bits = 5) {
+    this.#bits = bits;
+    this.#lattice = Float32Array.from({ length: 4 ** bits }, () => random.uniform(-1, 1));
   }
 
   #at(x: number, y: number): number {
-    const side = this.#side;
+    const bits = this.#bits, lattice = this.#lattice, last = 2 ** bits - 1;
     const left = Math.floor(x), top = Math.floor(y);
-    const smooth = (t: number) => t * t * (3 - 2 * t);
-    const u = smooth(x - left), v = smooth(y - top);
-    const cell = (i: number, j: number) =>
-      this.#lattice[((j % side + side) % side) * side + (i % side + side) % side]!;
-    const upper = cell(left, top) * (1 - u) + cell(left + 1, top) * u;
-    const lower = cell(left, top + 1) * (1 - u) + cell(left + 1, top + 1) * u;
+    const fx = x - left, fy = y - top;
+    const u = fx * fx * (3 - 2 * fx), v = fy * fy * (3 - 2 * fy);
+    const here = (top & last) << bits, below = ((top + 1) & last) << bits;
+    const column = left & last, next = (left + 1) & last;
+    const upper = lattice[here + column] * (1 - u) + lattice[here + next] * u;
+    const lower = lattice[below + column] * (1 - u) + lattice[below + next] * u;
     return upper * (1 - v) + lower * v;
   }
 
   /** Noise at a place of the unit square, with `frequency` cells across, halving in weight per octave. */
   value(x: number, y: number, frequency: number, octaves = 3): number {
     let sum = 0, weight = 0;
-    for (let octave = 0, scale = 1; octave < octaves; octave++, scale /= 2) {
-      const cells = frequency * 2 ** octave;
-      sum += scale * this.#at(x * cells + 7.3 * octave, y * cells + 3.1 * octave);
+    for (let octave = 0, scale = 1; octave < octaves; octave++, scale /= 2, frequency *= 2) {
+      sum += scale * this.#at(x * frequency + 7.3 * octave, y * frequency + 3.1 * octave);
       weight += scale;
     }
     return sum / weight;
