@@ -4,7 +4,7 @@
  * @module
  */
 import { InputError } from "../errors.ts";
-import { philox4x32, seedWords } from "../kernels/random.ts";
+import { philox4x32, seedWords } from "../random.ts";
 
 /** How to resample. */
 export interface BootstrapOptions {
@@ -59,7 +59,9 @@ export function bootstrap<T>(
       "Cannot resample for a confidence interval: there are no values; add samples first",
     );
   }
-  if (!Number.isInteger(resamples) || resamples < 1 || resamples > 1e6 || !(level > 0 && level < 1)) {
+  if (
+    !Number.isInteger(resamples) || resamples < 1 || resamples > 1e6 || !(level > 0 && level < 1)
+  ) {
     throw new InputError(
       "BAD_BOOTSTRAP",
       `Cannot resample ${resamples} times for the level ${level}: expected 1 to 1000000 resamples and a level between 0 and 1`,

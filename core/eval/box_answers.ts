@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Box } from "./boxes.ts";
+import type { Box } from "./boxes.ts";
 import { digitsValue, roundHalfEven, stripText } from "./python_text.ts";
 
 const gridBox = /^\{<\p{Nd}{1,3}><\p{Nd}{1,3}><\p{Nd}{1,3}><\p{Nd}{1,3}>\}/u;
