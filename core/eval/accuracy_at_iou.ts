@@ -14,7 +14,9 @@ export interface LabelledImage {
 }
 
 /** How many ground-truth boxes an image has and how many were found, per class. */
-export type FoundBoxes = Readonly<Record<string, { readonly found: number; readonly total: number }>>;
+export type FoundBoxes = Readonly<
+  Record<string, { readonly found: number; readonly total: number }>
+>;
 
 /** Accuracy at a threshold, in total and per class. */
 export interface AccuracyAtIou {

@@ -215,7 +215,10 @@ const uniform: readonly number[] = [0.25, 0.25, 0.25, 0.25];
  *
  * @param weights per order; four equal ones by default
  */
-export function bleuNltk(pairs: readonly TokenPair[], weights: readonly number[] = uniform): number {
+export function bleuNltk(
+  pairs: readonly TokenPair[],
+  weights: readonly number[] = uniform,
+): number {
   return summariseNltk(pairs.map((pair) => bleuCounts(pair, weights.length)), weights);
 }
 

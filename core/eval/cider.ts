@@ -36,7 +36,11 @@ interface Weighted {
   readonly length: number;
 }
 
-function weigh(counts: RunCounts, frequency: ReadonlyMap<string, number>, samples: number): Weighted {
+function weigh(
+  counts: RunCounts,
+  frequency: ReadonlyMap<string, number>,
+  samples: number,
+): Weighted {
   const logSamples = Math.log(samples);
   const weights = counts.map((table) =>
     new Map(

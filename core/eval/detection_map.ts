@@ -180,7 +180,8 @@ export function detectionMetric(
       ]));
     },
     (images) => {
-      const labels = options.labels ?? [...new Set(images.flatMap((one) => [...one.keys()]))].sort();
+      const labels = options.labels ??
+        [...new Set(images.flatMap((one) => [...one.keys()]))].sort();
       const scores = labels.map((label): DetectionScores => {
         const matches = images.flatMap((one) => one.get(label) ?? []);
         const at = (threshold: number, limit: number) => curve(matches, threshold, limit);

@@ -35,7 +35,8 @@ export function judgePrompt(template: string, item: JudgedItem): string {
  * A prompt for rating a report from 0 to 4, PeFoMed's scale, in this project's words. Ratings depend on the wording; to
  * compare with a paper, give the template of its script.
  */
-export const likertTemplate: string = `Rate how well a generated radiology report agrees with the report of the radiologist.
+export const likertTemplate: string =
+  `Rate how well a generated radiology report agrees with the report of the radiologist.
 4: same meaning and complete; nothing of clinical weight differs.
 3: close; small deviations that do not change diagnosis or advice.
 2: clear differences, but the main diagnosis is right.
@@ -52,7 +53,8 @@ Reply with one line and nothing else:
 Score: <0, 1, 2, 3 or 4>`;
 
 /** A prompt for judging an answer right (1) or wrong (0), in this project's words. */
-export const correctnessTemplate: string = `Judge whether an answer to a question about a medical image is right.
+export const correctnessTemplate: string =
+  `Judge whether an answer to a question about a medical image is right.
 
 Question: {question}
 Expected answer: {reference}
@@ -224,4 +226,3 @@ async function ask(prompt: string, options: EndpointJudgeOptions): Promise<strin
   }
   return content;
 }
-

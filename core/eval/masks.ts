@@ -48,7 +48,11 @@ export function maskCounts(prediction: MaskData, truth: MaskData): MaskCounts {
  */
 export type EmptyRule = "undefined" | "compare";
 
-function unlessEmpty({ wanted, predicted }: MaskCounts, rule: EmptyRule, score: () => number): number {
+function unlessEmpty(
+  { wanted, predicted }: MaskCounts,
+  rule: EmptyRule,
+  score: () => number,
+): number {
   if (wanted > 0) return score();
   if (rule === "undefined") return NaN;
   return predicted === 0 ? 1 : 0;

@@ -57,7 +57,11 @@ function endsShort(word: string): boolean {
 }
 
 /** A suffix, what replaces it, and what must hold for the stem before it. */
-type Rule = readonly [suffix: string, replacement: string, condition: (stem: string, word: string) => boolean];
+type Rule = readonly [
+  suffix: string,
+  replacement: string,
+  condition: (stem: string, word: string) => boolean,
+];
 
 /** The first rule whose suffix the word has decides, even when its condition does not hold. */
 function applyRules(word: string, rules: readonly Rule[]): string {

@@ -6,7 +6,8 @@
  */
 
 /** The characters that Python's `str.split`, `str.strip` and `\s` take as white space, for a character class. */
-export const pythonSpace = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+export const pythonSpace =
+  "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 
 /** The characters of Python's `\w`, for a character class of a regular expression with the flag `u`. */
 export const pythonWord = "\\p{L}\\p{N}_";
@@ -77,4 +78,3 @@ export function roundHalfEven(value: number, decimals = 0): number {
   const nearest = below % 2 === 0 ? below : below + 1;
   return Math.sign(value) * Number((nearest / 10 ** decimals).toFixed(decimals));
 }
-

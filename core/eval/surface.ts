@@ -153,7 +153,9 @@ export function averageSymmetricSurfaceDistance(distances: SurfaceDistances): nu
  */
 export function hausdorffDistance(distances: SurfaceDistances, percentile = 100): number {
   if (!(percentile > 0 && percentile <= 100)) {
-    throw new RangeError(`Cannot take the percentile ${percentile}: expected more than 0, at most 100`);
+    throw new RangeError(
+      `Cannot take the percentile ${percentile}: expected more than 0, at most 100`,
+    );
   }
   const value = unlessEmpty(distances, () =>
     Math.max(

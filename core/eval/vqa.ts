@@ -52,9 +52,7 @@ export function tokenOverlapMedplib(prediction: string, reference: string): Toke
     else extra += count;
   }
   for (const [word, count] of wanted) if (!predicted.has(word)) missed += count;
-  return shared === 0
-    ? noScores
-    : scoresOf(shared / (shared + extra), shared / (shared + missed));
+  return shared === 0 ? noScores : scoresOf(shared / (shared + extra), shared / (shared + missed));
 }
 
 /**

@@ -6,7 +6,7 @@
  */
 import { splitWhitespace } from "./python_text.ts";
 
-const punctuation = ";/[]\"{}()=+\\_-><@`,?!";
+const punctuation = ';/[]"{}()=+\\_-><@`,?!';
 
 const numberWords: ReadonlyMap<string, string> = new Map(
   "none zero one two three four five six seven eight nine ten".split(" ").map((word, i) =>
@@ -33,8 +33,10 @@ const doublyShortened = `couldn't've hadn't've he'd've I'd've it'd've mightn't'v
 const contractions: ReadonlyMap<string, string> = new Map([
   ...splitWhitespace(shortened).map((word) => [word.replace("'", ""), word] as const),
   ...splitWhitespace(doublyShortened).flatMap((word) =>
-    Array.from(word.matchAll(/'/g), ({ index }) =>
-      [word.slice(0, index) + word.slice(index + 1), word] as const)
+    Array.from(
+      word.matchAll(/'/g),
+      ({ index }) => [word.slice(0, index) + word.slice(index + 1), word] as const,
+    )
   ),
   // The table of the public evaluation has this one the wrong way round.
   ["somebody'd", "somebodyd"],

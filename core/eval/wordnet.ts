@@ -13,7 +13,9 @@ export type WordNetFiles = Readonly<Record<string, string>>;
 const partsOfSpeech = ["noun", "verb", "adj", "adv"] as const;
 
 /** Endings to replace when a word is not listed itself. */
-const endings: Readonly<Record<typeof partsOfSpeech[number], readonly (readonly [string, string])[]>> = {
+const endings: Readonly<
+  Record<typeof partsOfSpeech[number], readonly (readonly [string, string])[]>
+> = {
   noun: [
     ["s", ""],
     ["ses", "s"],
