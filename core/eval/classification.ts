@@ -44,7 +44,7 @@ export interface LabelReport {
   readonly samples: LabelScores;
   /** Share of samples with every label right. */
   readonly subsetAccuracy: number;
-  /** FN / (FN + TP). */
+  /** FN / (FN + TP); `micro` is 0 when no sample has any label. */
   readonly fnr: Rates;
   /**
    * What VividMed's `false_negative_rate` computes: FN over the PREDICTED NEGATIVES, which is the false omission rate.
@@ -143,7 +143,10 @@ function report(names: readonly string[], rows: readonly (readonly Confusion[])[
       support: micro.support,
     },
     subsetAccuracy: exact.length / rows.length,
-    fnr: rates((one) => one.falseNegatives / (one.falseNegatives + one.truePositives)),
+    fnr: {
+      ...rates((one) => one.falseNegatives / (one.falseNegatives + one.truePositives)),
+      micro: ratio(pooled.falseNegatives, pooled.falseNegatives + pooled.truePositives),
+    },
     fnrOfficial: rates((one) => one.falseNegatives / (one.falseNegatives + one.trueNegatives)),
   };
 }

@@ -41,6 +41,8 @@ export interface DetectionScores {
   readonly apAt: readonly number[];
   /** Recall over the range of thresholds, one number per limit of detections. */
   readonly ar: readonly number[];
+  /** Recall over the range AND the single thresholds, each once: MONAI's mAR, whose name speaks of the range. */
+  readonly arMonai: readonly number[];
   /** Recall at every single threshold, with the last limit of detections. */
   readonly arAt: readonly number[];
 }
@@ -149,6 +151,7 @@ function combine(
     ap: average(scores.map((one) => one.ap)),
     apAt: lists((one) => one.apAt, average),
     ar: lists((one) => one.ar, averageRecall),
+    arMonai: lists((one) => one.arMonai, averageRecall),
     arAt: lists((one) => one.arAt, averageRecall),
   };
 }
@@ -165,6 +168,9 @@ export function detectionMetric(
 ): StreamingMetric<DetectionImage, DetectionMatches, DetectionReport> {
   const { range = defaultRange, single = defaultSingle, maxDetections = defaultLimits } = options;
   const thresholds = [...range, ...single];
+  const distinct = [...thresholds.keys()].filter((i) =>
+    thresholds.findIndex((other) => Math.abs(other - thresholds[i]) < 1e-9) === i
+  );
   const most = Math.max(...maxDetections), last = maxDetections.at(-1)!;
   return new StreamingMetric(
     ({ predictions, truths }: DetectionImage): DetectionMatches => {
@@ -189,6 +195,7 @@ export function detectionMetric(
           ap: mean(range.map((_, i) => at(i, last).precision)),
           apAt: single.map((_, i) => at(range.length + i, last).precision),
           ar: maxDetections.map((limit) => mean(range.map((_, i) => at(i, limit).recall))),
+          arMonai: maxDetections.map((limit) => mean(distinct.map((i) => at(i, limit).recall))),
           arAt: single.map((_, i) => at(range.length + i, last).recall),
         };
       });

@@ -69,27 +69,21 @@ export function exactMatchMedplib(prediction: string, reference: string): number
 
 /**
  * Whether an open answer is right by choice among candidates (MedPLIB): of all candidates the one with the largest share of
- * its words in the prediction, the first of equal ones, must be the reference. 0 or 1.
+ * its distinct words in the prediction, the first of equal ones, must be the reference, or the answer itself must. 0 or 1.
  */
 export function candidateMatchMedplib(
   prediction: string,
   reference: string,
   candidates: readonly string[],
 ): number {
-  const predicted = wordCounts(prediction);
+  const predicted = wordCounts(prediction), wanted = normaliseMedplib(reference);
   const shares = candidates.map((candidate) => {
-    const words = wordCounts(candidate);
-    let found = 0, total = 0;
-    for (const [word, count] of words) {
-      total += count;
-      if (predicted.has(word)) found += count;
-    }
-    return total === 0 ? 0 : found / total;
+    const words = [...wordCounts(normaliseMedplib(candidate)).keys()];
+    return words.length === 0 ? 0 : words.filter((word) => predicted.has(word)).length / words.length;
   });
   const best = shares.indexOf(Math.max(...shares));
-  return Number(
-    best >= 0 && normaliseMedplib(candidates[best]) === normaliseMedplib(reference),
-  );
+  const isChosen = best >= 0 && normaliseMedplib(candidates[best]) === wanted;
+  return Number(isChosen || normaliseMedplib(prediction) === wanted);
 }
 
 /** Whether a closed answer is right: the normalised strings are equal. 0 or 1. */

@@ -24,6 +24,7 @@ const collections: Readonly<Record<string, (dir: string) => Promise<FoundCase[]>
   containers: async (dir) => (await import("./containers.ts")).findContainerCases(dir),
   tokenizers: async (dir) => (await import("./tokenizers.ts")).findTokenizerCases(dir),
   preprocess: async (dir) => (await import("./preprocess.ts")).findPreprocessCases(dir),
+  metrics: async (dir) => (await import("./metrics.ts")).findMetricCases(dir),
 };
 
 /** Systems with one handler per kind. */
@@ -33,7 +34,7 @@ const systems: Readonly<Record<string, () => Promise<Readonly<Record<string, Run
 
 /** Systems and topics whose cases nothing here compares yet. */
 const otherSystems: readonly string[] = ["minigpt-v2", "pfmvg", "pefomed", "litegpt", "vividmed"];
-const topics: readonly string[] = ["training", "metrics"];
+const topics: readonly string[] = ["training"];
 
 const models = [...Object.keys(systems), ...otherSystems];
 const groups = [...models, ...topics, ...Object.keys(collections)];
@@ -112,6 +113,7 @@ async function systemCase(
 /** Whether a folder is the root of a collection: the files that its reader starts from lie there. */
 async function isCollection(group: string, path: string): Promise<boolean> {
   if (group === "containers") return await isFile(`${path}/index.json`);
+  if (group === "metrics") return matchName(path.split("/").at(-1)!, ["metrics"]) !== undefined;
   if (group === "tokenizers" && await isFile(`${path}/tokenizer.model`)) return true;
   for (const child of await subfolders(path)) {
     const marker = group === "preprocess" ? "case.json" : "tokenizer.model";
