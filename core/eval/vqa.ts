@@ -79,7 +79,9 @@ export function candidateMatchMedplib(
   const predicted = wordCounts(prediction), wanted = normaliseMedplib(reference);
   const shares = candidates.map((candidate) => {
     const words = [...wordCounts(normaliseMedplib(candidate)).keys()];
-    return words.length === 0 ? 0 : words.filter((word) => predicted.has(word)).length / words.length;
+    return words.length === 0
+      ? 0
+      : words.filter((word) => predicted.has(word)).length / words.length;
   });
   const best = shares.indexOf(Math.max(...shares));
   const isChosen = best >= 0 && normaliseMedplib(candidates[best]) === wanted;
