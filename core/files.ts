@@ -176,6 +176,9 @@ export async function openFolder(path: string): Promise<FolderSource> {
       try {
         for await (const entry of Deno.readDir(inner)) names.push(entry.name);
       } catch (error) {
+        if (error instanceof Deno.errors.NotADirectory) {
+          throw new InputError("NOT_FOUND", `Cannot list "${inner}": it is not a folder`);
+        }
         throw explain("list", inner, error);
       }
       return names.sort();

@@ -24,6 +24,8 @@ Deno.test("folders list one level, in memory as on disk", async () => {
       assertEquals(await folder.has("b/d"), false);
       const missing = await assertRejects(() => folder.list("none"), InputError);
       assertEquals(missing.code, "NOT_FOUND");
+      const file = await assertRejects(() => folder.list("a.txt"), InputError);
+      assertEquals(file.code, "NOT_FOUND");
       const outside = await assertRejects(() => folder.list("../x"), InputError);
       assertEquals(outside.code, "UNSAFE_PATH");
     }

@@ -11,6 +11,20 @@ export class FieldError extends Error {
   override name = "FieldError";
 }
 
+/** Makes something of an element of a list; problems say which element it was. */
+export async function numbered<T>(
+  list: string,
+  index: number,
+  make: () => T | Promise<T>,
+): Promise<T> {
+  try {
+    return await make();
+  } catch (error) {
+    if (error instanceof FieldError) throw new FieldError(`${list}[${index}]: ${error.message}`);
+    throw error;
+  }
+}
+
 /** A record with named fields. */
 export type Fields = Readonly<Record<string, unknown>>;
 

@@ -16,13 +16,14 @@
  */
 import { chestxDet } from "./chestx_det.ts";
 import { ctRate } from "./ct_rate.ts";
-import { indiana, iuXray, openi } from "./iu_xray.ts";
+import { iuXray, reportLists } from "./iu_xray.ts";
 import { llavaMed } from "./llava_med.ts";
 import { meCoVqa } from "./mecovqa.ts";
 import { mimicCxr } from "./mimic_cxr.ts";
 import { msCxr } from "./ms_cxr.ts";
 import { nih14, nih14Boxes } from "./nih14.ts";
 import { omniMedVqa } from "./omnimedvqa.ts";
+import { indiana, openi } from "./openi.ts";
 import { pathVqa } from "./path_vqa.ts";
 import { pmcVqa } from "./pmc_vqa.ts";
 import type { DatasetReader } from "./reader.ts";
@@ -34,7 +35,18 @@ import { vindrCxr } from "./vindr_cxr.ts";
 import { vqaMed } from "./vqa_med.ts";
 import { vqaRad } from "./vqa_rad.ts";
 
-export type { Example } from "@medvlm/core";
+export type {
+  Box,
+  Box3,
+  Example,
+  FileSource,
+  Finding,
+  FolderSource,
+  Mask,
+  Region,
+  Task,
+  Turn,
+} from "@medvlm/core";
 export type { DatasetReader, Examples, Problem, ReadOptions, Split } from "./reader.ts";
 export { csvRecords, csvRows, splitFields } from "./csv.ts";
 export type { CsvRecord, CsvRow } from "./csv.ts";
@@ -66,6 +78,7 @@ export const datasets: Readonly<Record<string, DatasetReader>> = Object.fromEntr
     openi,
     pathVqa,
     pmcVqa,
+    reportLists,
     roco,
     saMed2d20m,
     samMed2d,

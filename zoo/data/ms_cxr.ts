@@ -12,6 +12,7 @@ import {
   boxOfSize,
   FieldError,
   type Fields,
+  numbered,
   numberOf,
   optionalText,
   textOf,
@@ -74,8 +75,8 @@ async function jsonPhrases(reading: Reading, name: string): Promise<Phrase[]> {
   const categories = await byId(reading, name, document.categories, "categories");
   const phrases: Phrase[] = [];
   for (const [index, value] of asList(document.annotations, "annotations").entries()) {
-    const phrase = await reading.attempt(place, () => {
-      try {
+    const phrase = await reading.attempt(place, () =>
+      numbered("annotations", index, () => {
         const fields = asFields(value);
         const image = images.get(numberOf(fields, "image_id"));
         const category = categories.get(numberOf(fields, "category_id"));
@@ -90,11 +91,7 @@ async function jsonPhrases(reading: Reading, name: string): Promise<Phrase[]> {
           size: sizeOf(image.width, image.height),
           split: optionalText(fields, "split") ?? optionalText(image, "split"),
         };
-      } catch (error) {
-        if (!(error instanceof FieldError)) throw error;
-        throw new FieldError(`annotations[${index}]: ${error.message}`);
-      }
-    });
+      }));
     if (phrase) phrases.push(phrase);
   }
   return phrases;

@@ -75,7 +75,7 @@ export const nih14: DatasetReader = defineReader({
             prompt: "Which findings does this chest radiograph show?",
             answer: `${labels.join(", ")}.`,
             labels,
-            patient: optionalText(values, "Patient ID") ?? patientOf(name),
+            patient: patientOf(name) ?? optionalText(values, "Patient ID"),
             ...(split ? { split } : {}),
             ...attributesOf({
               view: optionalText(values, "View Position"),

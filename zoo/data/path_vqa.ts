@@ -5,7 +5,7 @@
  */
 import { type Example, InputError } from "@medvlm/core";
 import { PyDict, unpickle } from "@medvlm/core/checkpoint";
-import { asFields, FieldError, type Fields, optionalText, textOf } from "./fields.ts";
+import { asFields, FieldError, type Fields, numbered, optionalText, textOf } from "./fields.ts";
 import { type DatasetReader, defineReader, type PartFile, type Reading } from "./reader.ts";
 import { commonFields, listedExamples } from "./vqa_records.ts";
 
@@ -50,20 +50,22 @@ async function* pickled(
   for (const { file, split, pictures } of parts) {
     if (!reading.wants(split)) continue;
     for (const [index, value] of (await pickledRecords(reading, file)).entries()) {
-      const example = await reading.attempt({ file }, async () => {
-        const fields = fieldsOfDict(value);
-        const answer = textOf(fields, "answer");
-        const closed = /^(yes|no)$/i.test(answer);
-        return {
-          id: `${split}/${index}`,
-          image: await reading.image(`${pictures}/${textOf(fields, "image")}.jpg`),
-          task: "vqa" as const,
-          prompt: textOf(fields, "question"),
-          answer,
-          answerType: closed ? "closed" as const : "open" as const,
-          split,
-        };
-      });
+      const example = await reading.attempt(
+        { file },
+        () =>
+          numbered("list", index, async (): Promise<Example> => {
+            const fields = fieldsOfDict(value), answer = textOf(fields, "answer");
+            return {
+              id: `${split}/${index}`,
+              image: await reading.image(`${pictures}/${textOf(fields, "image")}.jpg`),
+              task: "vqa",
+              prompt: textOf(fields, "question"),
+              answer,
+              answerType: /^(yes|no)$/i.test(answer) ? "closed" : "open",
+              split,
+            };
+          }),
+      );
       if (example) yield example;
     }
   }

@@ -3,7 +3,9 @@
  *
  * @module
  */
-import { attributesOf } from "./fields.ts";
+import type { Example } from "@medvlm/core";
+import { attributesOf, FieldError } from "./fields.ts";
+import type { Reading } from "./reader.ts";
 
 /** What is asked where a dataset of reports asks nothing. */
 export const REPORT_PROMPT = "Describe the findings and the impression of this chest radiograph.";
@@ -70,4 +72,19 @@ export function sectionAttributes(
   further: Readonly<Record<string, string | undefined>> = {},
 ): { attributes?: Record<string, string> } {
   return attributesOf({ findings, impression, ...further });
+}
+
+/** The first picture and the further ones, each under the first of its possible names that exists. */
+export async function studyPictures(
+  reading: Reading,
+  choices: readonly (readonly string[])[],
+): Promise<Pick<Example, "image" | "moreImages">> {
+  if (choices.length === 0) {
+    if (reading.options.missingImages === "keep") return { image: "" };
+    throw new FieldError("it names no pictures");
+  }
+  const found: string[] = [];
+  for (const names of choices) found.push(await reading.image(...names));
+  const [image, ...moreImages] = found;
+  return { image, ...(moreImages.length > 0 ? { moreImages } : {}) };
 }

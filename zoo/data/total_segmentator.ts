@@ -41,7 +41,7 @@ export const totalSegmentator: DatasetReader = defineReader({
     const meta = await readMeta(reading);
     let found = false;
     for (const name of await reading.list()) {
-      const masks = (await reading.list(`${name}/segmentations`).catch(() => []))
+      const masks = (await reading.list(`${name}/segmentations`))
         .filter((file) => MASK.test(file));
       if (masks.length === 0) continue;
       found = true;

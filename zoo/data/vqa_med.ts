@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { Example } from "@medvlm/core";
-import { attributesOf, FieldError } from "./fields.ts";
+import type { Example, FolderSource } from "@medvlm/core";
+import { FieldError } from "./fields.ts";
 import { type DatasetReader, defineReader, type Place, type Reading } from "./reader.ts";
 import { textRecords } from "./text_records.ts";
 import { splitInName } from "./vqa_records.ts";
@@ -21,19 +21,34 @@ interface Found {
   readonly pictureFolders: string[];
 }
 
-/** Finds the text files and the folders with pictures. */
-async function search(reading: Reading, folder: string | undefined, depth: number, found: Found) {
+/** Calls with the folders of a source and the names in them. */
+async function walk(
+  reading: Reading,
+  source: FolderSource,
+  visit: (prefix: string, names: string[]) => void,
+  folder?: string,
+  depth = 0,
+): Promise<void> {
   const prefix = folder === undefined ? "" : `${folder}/`;
-  const source = reading.options.images;
-  const names = await reading.list(folder);
-  if (names.some((name) => pictureName.test(name))) found.pictureFolders.push(prefix);
+  const names = await reading.list(folder, source);
+  visit(prefix, names);
+  if (depth === MAX_DEPTH) return;
   for (const name of names) {
-    if (name.endsWith(".txt")) found.texts.push(`${prefix}${name}`);
-    else if (depth < MAX_DEPTH && !/\.[a-zA-Z0-9]{1,4}$/.test(name)) {
-      await search(reading, `${prefix}${name}`, depth + 1, found);
-    }
+    if (/\.[a-zA-Z0-9]{1,4}$/.test(name)) continue;
+    await walk(reading, source, visit, `${prefix}${name}`, depth + 1);
   }
-  if (depth === 0 && source) found.pictureFolders.push("");
+}
+
+/** Finds the text files and the folders with pictures. */
+async function search(reading: Reading): Promise<Found> {
+  const found: Found = { texts: [], pictureFolders: [] };
+  await walk(reading, reading.folder, (prefix, names) => {
+    for (const name of names) if (name.endsWith(".txt")) found.texts.push(`${prefix}${name}`);
+  });
+  await walk(reading, reading.options.images ?? reading.folder, (prefix, names) => {
+    if (names.some((name) => pictureName.test(name))) found.pictureFolders.push(prefix);
+  });
+  return found;
 }
 
 /** Folders of pictures, those beside or below the text file first. */
@@ -102,8 +117,7 @@ export const vqaMed: DatasetReader = defineReader({
   files:
     "text files picture|question|answer or picture|kind|question|answer and folders of pictures, in the folders of the original archives",
   async *examples(reading) {
-    const found: Found = { texts: [], pictureFolders: [] };
-    await search(reading, undefined, 0, found);
+    const found = await search(reading);
     const questions = found.texts.filter((name) =>
       !/readme|licen[cs]e|ReferenceAnswers|AllCategories/i.test(name) &&
       // The training archive of 2019 repeats its questions by kind.
@@ -137,7 +151,6 @@ export const vqaMed: DatasetReader = defineReader({
             answerType: /^(yes|no)$/i.test(answer) ? "closed" : "open",
             ...(kind ? { category: kind } : {}),
             ...(split ? { split } : {}),
-            ...attributesOf({ picture }),
           };
         });
         if (example) yield example;

@@ -30,8 +30,12 @@ export async function* listedRecords(
     if (!reading.wants(part.split) && part.split !== undefined) continue;
     using file = await reading.folder.open(part.file);
     let index = 0;
-    for await (const { value, problem, line } of jsonRecords(file)) {
+    for await (const { key, value, problem, line } of jsonRecords(file)) {
       const place = { file: part.file, line };
+      if (key !== undefined) {
+        reading.skip({ file: part.file }, "it holds an object instead of a list");
+        break;
+      }
       if (problem !== undefined) reading.skip(place, problem);
       else {
         const fields = await reading.attempt(place, () => asFields(value));
