@@ -8,10 +8,8 @@ import {
   type GroundedAnswer,
   InputError,
   type Model,
-  openCheckpoint,
   openDevice,
   type OpenDeviceOptions,
-  openFolder,
   type Plugin,
   type Raster,
   type Region,
@@ -19,9 +17,8 @@ import {
   type WeightStorage,
   writeAtomic,
 } from "@medvlm/core";
-import type { Device, ProfileRow } from "@medvlm/core/device";
-import { checkMemory } from "./memory_plan.ts";
-import { nearest } from "./nearest.ts";
+import type { ProfileRow } from "@medvlm/core/device";
+import { answerTokens, checkWeights, defaultPreset, loadModel } from "./model_loading.ts";
 import { readPicture, readRegion } from "./run_inputs.ts";
 import {
   answerDocument,
@@ -31,14 +28,7 @@ import {
   tokensPerSecond,
   untrainedNotice,
 } from "./run_output.ts";
-import {
-  formatBytes,
-  formatTable,
-  formatTime,
-  printable,
-  Progress,
-  type Terminal,
-} from "./terminal.ts";
+import { formatBytes, formatTable, formatTime, printable, type Terminal } from "./terminal.ts";
 
 /** What to run; everything has a default. */
 export interface RunOptions {
@@ -84,20 +74,7 @@ const demoPrompts = {
   region: "What is shown in this region?",
   question: "What abnormality is seen in this image?",
 };
-const defaultPreset = "tiny";
 const defaultOut = "./medvlm-out";
-
-/** Names of the presets of a plugin must exist; the nearest known one is named. */
-function presetOf<C>(plugin: Plugin<C>, name: string): C {
-  if (Object.hasOwn(plugin.presets, name)) return plugin.presets[name];
-  const known = Object.keys(plugin.presets);
-  throw new InputError(
-    "USAGE",
-    `Cannot use --preset ${JSON.stringify(name.slice(0, 60))}: ${plugin.name} has ${
-      known.join(", ")
-    }; did you mean ${nearest(name, known)}`,
-  );
-}
 
 function checkUsage<C>(plugin: Plugin<C>, { task, checkpoint, preset, prompt }: RunOptions): void {
   if (task !== undefined && !plugin.tasks.includes(task)) {
@@ -106,55 +83,14 @@ function checkUsage<C>(plugin: Plugin<C>, { task, checkpoint, preset, prompt }: 
       `Cannot use --task ${task}: ${plugin.name} does ${plugin.tasks.join(", ")}`,
     );
   }
-  if (checkpoint !== undefined && preset !== undefined) {
-    throw new InputError(
-      "USAGE",
-      "Cannot use --preset together with --checkpoint: the checkpoint says its own sizes; leave one of them out",
-    );
-  }
+  checkWeights(plugin, checkpoint, preset);
   if (prompt !== undefined && prompt.trim() === "") {
     throw new InputError(
       "EMPTY_PROMPT",
       "Cannot answer an empty prompt: write a question after --prompt",
     );
   }
-  if (preset !== undefined) presetOf(plugin, preset);
 }
-
-/** Loads the checkpoint, or makes random weights. */
-async function loadModel<C>(
-  plugin: Plugin<C>,
-  options: RunOptions,
-  device: Device,
-  terminal: Terminal,
-): Promise<Model> {
-  const { checkpoint, preset = defaultPreset, dtype = "f32", seed = 0, signal } = options;
-  const progress = new Progress(terminal, checkpoint === undefined ? "Making weights" : "Loading");
-  const how = {
-    device,
-    dtype,
-    progress: (done: number, total: number) => progress.update(done, total),
-    ...(signal ? { signal } : {}),
-  };
-  const available = Deno.systemMemoryInfo().available;
-  try {
-    if (checkpoint === undefined) {
-      const config = presetOf(plugin, preset);
-      checkMemory(plugin, config, dtype, device, available);
-      return await plugin.init(config, { ...how, seed });
-    }
-    const folder = await openFolder(checkpoint);
-    using tensors = await openCheckpoint(folder);
-    const config = await plugin.readConfig({ folder, tensors });
-    checkMemory(plugin, config, dtype, device, available);
-    return await plugin.load({ folder, tensors }, { ...how, config });
-  } finally {
-    progress.end();
-  }
-}
-
-/** Tokens of an answer of random weights, unless more are asked for. */
-const untrainedTokens = 24;
 
 /** Streams the answer; text that would steer a terminal is replaced. */
 async function streamAnswer(
@@ -167,8 +103,7 @@ async function streamAnswer(
   show: (text: string) => void,
 ): Promise<GroundedAnswer> {
   const { temperature = 0, topP = 1, seed = 0, signal } = options;
-  // Noise has no end of its own: some tokens of it show as much as a thousand.
-  const maxNewTokens = options.maxNewTokens ?? (model.untrained ? untrainedTokens : undefined);
+  const maxNewTokens = answerTokens(model, options.maxNewTokens);
   const events = model.answer(
     { image, prompt, ...(task ? { task } : {}), regions },
     {
@@ -205,7 +140,7 @@ function question<C>(
 }
 
 /** Creates the output folder before the work starts. Returns how to undo that when the work fails. */
-async function makeFolder(path: string): Promise<() => Promise<void>> {
+export async function makeFolder(path: string): Promise<() => Promise<void>> {
   try {
     if (await Deno.stat(path).then((stat) => stat.isDirectory, () => false)) {
       return () => Promise.resolve();

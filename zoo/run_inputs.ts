@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { InputError, openFile, type Raster, type Region } from "@medvlm/core";
+import { InputError, type Mask, openFile, type Raster, type Region } from "@medvlm/core";
 import { decodeImageFile, toGrey } from "@medvlm/core/image";
 
 /** Decodes a picture by its content and turns it upright. */
@@ -63,17 +63,23 @@ export async function readRegion(text: string, image: Raster): Promise<Region> {
   throw regionError(text, "expected box:x0,y0,x1,y1, point:x,y or mask:FILE");
 }
 
-/** Every pixel of the file that is not black belongs to the mask. */
+/** The pixels of a picture that are not black. */
+export function maskOfPicture(picture: Raster): Mask {
+  const { width, height, data } = toGrey(picture);
+  return { width, height, data: Uint8Array.from(data, (value) => value === 0 ? 0 : 1) };
+}
+
 async function readMask(text: string, path: string, { width, height }: Raster): Promise<Region> {
   if (path === "") throw regionError(text, "the file name is missing, as in mask:lesion.png");
-  const grey = toGrey((await readPicture(path)).raster);
-  if (grey.width !== width || grey.height !== height) {
+  const mask = maskOfPicture((await readPicture(path)).raster);
+  if (mask.width !== width || mask.height !== height) {
     throw regionError(
       text,
-      `the mask has ${grey.width}x${grey.height} pixels and the image ${width}x${height}; export it at the image's size`,
+      `the mask has ${mask.width}x${mask.height} pixels and the image ${width}x${height}; export it at the image's size`,
     );
   }
-  const data = Uint8Array.from(grey.data, (value) => value === 0 ? 0 : 1);
-  if (!data.includes(1)) throw regionError(text, "the mask is all black; draw the region in white");
-  return { kind: "mask", mask: { width, height, data } };
+  if (!mask.data.includes(1)) {
+    throw regionError(text, "the mask is all black; draw the region in white");
+  }
+  return { kind: "mask", mask };
 }

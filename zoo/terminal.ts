@@ -74,6 +74,25 @@ const barWidth = 30;
 /** Work shorter than this shows no progress. */
 const quietMilliseconds = 700;
 
+/** How amounts of work read. */
+export interface Amounts {
+  /** An amount, such as `1.25 MiB`. */
+  amount(count: number): string;
+  /** How fast it goes, such as `10 MiB/s`. */
+  rate(perSecond: number): string;
+}
+
+const byteAmounts: Amounts = {
+  amount: formatBytes,
+  rate: (perSecond) => `${formatBytes(Math.round(perSecond))}/s`,
+};
+
+/** Things that are counted one by one; their speed is the time of one. */
+export const itemAmounts: Amounts = {
+  amount: (count) => `${count}`,
+  rate: (perSecond) => perSecond > 0 ? `${formatTime(1000 / perSecond)} each` : "not started",
+};
+
 /**
  * Progress of long work: a bar where lines can be redrawn, else a line every tenth of the work and at most one a second.
  * Nothing is shown for work that ends quickly.
@@ -81,27 +100,28 @@ const quietMilliseconds = 700;
 export class Progress {
   readonly #terminal: Terminal;
   readonly #what: string;
+  readonly #amounts: Amounts;
   readonly #start: number;
   #last = -Infinity;
   #tenth = 0;
   #shown = false;
 
-  constructor(terminal: Terminal, what: string) {
+  constructor(terminal: Terminal, what: string, amounts: Amounts = byteAmounts) {
     this.#terminal = terminal;
     this.#what = what;
+    this.#amounts = amounts;
     this.#start = terminal.now();
   }
 
-  /** Reports bytes done of bytes in all. */
+  /** Reports how much is done and how much there is in all; bytes unless the amounts say otherwise. */
   update(done: number, total: number): void {
     const now = this.#terminal.now();
     if (total <= 0 || now - this.#start < quietMilliseconds) return;
     const share = Math.min(1, done / total);
     const rate = done / (now - this.#start) * 1000;
     const left = share > 0 ? (now - this.#start) * (1 - share) / share : 0;
-    const facts = `${formatBytes(done)} of ${formatBytes(total)}, ${
-      formatBytes(Math.round(rate))
-    }/s, ${formatTime(left)} left`;
+    const { amount, rate: speed } = this.#amounts;
+    const facts = `${amount(done)} of ${amount(total)}, ${speed(rate)}, ${formatTime(left)} left`;
     if (this.#terminal.redraws) {
       if (now - this.#last < 100 && share < 1) return;
       const filled = Math.round(share * barWidth);

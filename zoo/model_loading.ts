@@ -1,0 +1,106 @@
+/**
+ * From flags to a model on a device: an official checkpoint, or random weights of a preset.
+ *
+ * @module
+ */
+import {
+  InputError,
+  type Model,
+  openCheckpoint,
+  openFolder,
+  type Plugin,
+  type WeightStorage,
+} from "@medvlm/core";
+import type { Device } from "@medvlm/core/device";
+import { checkMemory } from "./memory_plan.ts";
+import { nearest } from "./nearest.ts";
+import { Progress, type Terminal } from "./terminal.ts";
+
+/** Sizes of the random weights where nothing is said. */
+export const defaultPreset = "tiny";
+
+/** Which weights, and how they are stored. */
+export interface WeightOptions {
+  /** Folder of an official checkpoint. Default: random weights of the preset. */
+  readonly checkpoint?: string | undefined;
+  /** Sizes of the random weights. Default {@linkcode defaultPreset}. */
+  readonly preset?: string | undefined;
+  /** Storage of the large matrices. Default `f32`. */
+  readonly dtype?: WeightStorage | undefined;
+  /** Of the random weights. Default 0. */
+  readonly seed?: number | undefined;
+  /** Stops loading with its reason as the error. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * The configuration of a preset.
+ *
+ * @throws {InputError} code `USAGE` when the plugin has none of this name; the nearest known one is named.
+ */
+export function presetOf<C>(plugin: Plugin<C>, name: string): C {
+  if (Object.hasOwn(plugin.presets, name)) return plugin.presets[name];
+  const known = Object.keys(plugin.presets);
+  throw new InputError(
+    "USAGE",
+    `Cannot use --preset ${JSON.stringify(name.slice(0, 60))}: ${plugin.name} has ${
+      known.join(", ")
+    }; did you mean ${nearest(name, known)}`,
+  );
+}
+
+/**
+ * Checks what can be checked before a device is opened.
+ *
+ * @throws {InputError} code `USAGE` for a preset beside a checkpoint, or one that does not exist.
+ */
+export function checkWeights<C>(plugin: Plugin<C>, checkpoint?: string, preset?: string): void {
+  if (checkpoint !== undefined && preset !== undefined) {
+    throw new InputError(
+      "USAGE",
+      "Cannot use --preset together with --checkpoint: the checkpoint says its own sizes; leave one of them out",
+    );
+  }
+  if (preset !== undefined) presetOf(plugin, preset);
+}
+
+/** Loads the checkpoint, or makes random weights; shows progress. */
+export async function loadModel<C>(
+  plugin: Plugin<C>,
+  options: WeightOptions,
+  device: Device,
+  terminal: Terminal,
+): Promise<Model> {
+  const { checkpoint, preset = defaultPreset, dtype = "f32", seed = 0, signal } = options;
+  const progress = new Progress(terminal, checkpoint === undefined ? "Making weights" : "Loading");
+  const how = {
+    device,
+    dtype,
+    progress: (done: number, total: number) => progress.update(done, total),
+    ...(signal ? { signal } : {}),
+  };
+  const available = Deno.systemMemoryInfo().available;
+  try {
+    if (checkpoint === undefined) {
+      const config = presetOf(plugin, preset);
+      checkMemory(plugin, config, dtype, device, available);
+      return await plugin.init(config, { ...how, seed });
+    }
+    const folder = await openFolder(checkpoint);
+    using tensors = await openCheckpoint(folder);
+    const config = await plugin.readConfig({ folder, tensors });
+    checkMemory(plugin, config, dtype, device, available);
+    return await plugin.load({ folder, tensors }, { ...how, config });
+  } finally {
+    progress.end();
+  }
+}
+
+/** Tokens of an answer of random weights, unless more are asked for. */
+const untrainedTokens = 24;
+
+/** Most tokens of an answer: as asked for, else few for random weights, else the system's own limit. */
+export function answerTokens(model: Model, asked: number | undefined): number | undefined {
+  // Noise has no end of its own: some tokens of it show as much as a thousand.
+  return asked ?? (model.untrained ? untrainedTokens : undefined);
+}
