@@ -151,9 +151,6 @@ async function walk(path: string, device: DeviceOf, found: Found[], depth: numbe
         found.push(await collectionCases(group, path, ""));
         return;
       }
-    } else if (group === "metrics" && below.length === 0) {
-      found.push({ kind: group, path, unsupported: true });
-      return;
     } else if (await isFile(`${path}/case.json`)) {
       found.push(
         Object.hasOwn(systems, group)
