@@ -9,7 +9,9 @@ import { StreamingMetric } from "./streaming.ts";
 
 /** One image: what the system named and what there is. */
 export interface LabelledImage {
+  /** Boxes that the system named. */
   readonly predictions: readonly LabelledBox[];
+  /** Boxes that there are. */
   readonly truths: readonly LabelledBox[];
 }
 
@@ -22,7 +24,9 @@ export type FoundBoxes = Readonly<
 export interface AccuracyAtIou {
   /** Found boxes over all ground-truth boxes, 0 to 1; NaN without any. */
   readonly accuracy: number;
+  /** Number of ground-truth boxes. */
   readonly total: number;
+  /** Accuracy and number of boxes per class. */
   readonly classes: Readonly<Record<string, { readonly accuracy: number; readonly total: number }>>;
 }
 
@@ -32,6 +36,7 @@ export interface AccuracyAtIouOptions {
   readonly threshold: number;
   /** The overlap of two boxes; {@linkcode iou} by default. */
   readonly measure?: (a: Box, b: Box) => number;
+  /** Whether an overlap equal to the threshold is too small; true by default. */
   readonly strict?: boolean;
 }
 
@@ -87,7 +92,9 @@ export function accuracyAtIouMetric(
 
 /** An answer and the expected answer of one image, as text. */
 export interface AnswerPair {
+  /** The system's text. */
   readonly prediction: string;
+  /** The expected text. */
   readonly reference: string;
 }
 

@@ -16,6 +16,7 @@ import { tokens13a } from "./tokens.ts";
 
 /** A text and what it should have been. */
 export interface TextPair {
+  /** The system's text. */
   readonly prediction: string;
   /** One or more references. */
   readonly references: readonly string[];
@@ -23,7 +24,9 @@ export interface TextPair {
 
 /** A text and its references, cut into tokens. */
 export interface TokenPair {
+  /** Tokens of the system's text. */
   readonly prediction: readonly string[];
+  /** Tokens of one or more references. */
   readonly references: readonly (readonly string[])[];
 }
 
@@ -33,7 +36,9 @@ export interface BleuCounts {
   readonly matches: readonly number[];
   /** Per order: runs of the prediction. */
   readonly possible: readonly number[];
+  /** Tokens of the prediction. */
   readonly predictionLength: number;
+  /** Tokens of the shortest reference. */
   readonly shortestReference: number;
   /** Length closest to the prediction's; the shorter of two equally close ones. */
   readonly closestReference: number;
@@ -110,9 +115,11 @@ export interface BleuHf {
   readonly bleu: number;
   /** Per order, 0 to 1. */
   readonly precisions: readonly number[];
+  /** Factor for short predictions, 0 to 1. */
   readonly brevityPenalty: number;
   /** Prediction length over reference length. */
   readonly lengthRatio: number;
+  /** Tokens predicted, over all samples. */
   readonly predictionLength: number;
   /** Sum of the shortest reference of every sample. */
   readonly referenceLength: number;

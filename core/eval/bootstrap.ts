@@ -20,9 +20,13 @@ export interface BootstrapOptions {
 export interface Interval {
   /** The statistic of the values themselves. */
   readonly estimate: number;
+  /** Lower end. */
   readonly low: number;
+  /** Upper end. */
   readonly high: number;
+  /** Share of the resamples between the ends, 0 to 1. */
   readonly level: number;
+  /** How often was resampled. */
   readonly resamples: number;
   /** Resamples on which the statistic was a number; the others (a class that was not drawn) are left out. */
   readonly defined: number;

@@ -39,7 +39,9 @@ export function roundBox(box: Box): number[] {
 
 /** A box with the finding it belongs to. */
 export interface LabelledBox {
+  /** Name of the finding, as written. */
   readonly label: string;
+  /** Corners on the 0 to 100 grid. */
   readonly box: Box;
 }
 

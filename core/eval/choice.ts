@@ -68,9 +68,11 @@ export function matchChoice(answer: string, options: readonly string[]): number 
 
 /** A multiple-choice answer. */
 export interface ChoiceAnswer {
+  /** The system's answer, free text. */
   readonly prediction: string;
   /** The right option, word for word. */
   readonly reference: string;
+  /** All options, in the order of their letters. */
   readonly options: readonly string[];
   /** Imaging modality, or any other group. */
   readonly modality?: string;

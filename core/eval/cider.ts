@@ -14,12 +14,14 @@ const maxOrder = 4;
 /** Width of the penalty for different lengths. */
 const sigma = 6;
 
-/** Run counts of one text, one table per order. */
-type RunCounts = readonly ReadonlyMap<string, number>[];
+/** How often every run of tokens occurs in one text, one table per length 1 to 4. */
+export type RunCounts = readonly ReadonlyMap<string, number>[];
 
 /** What CIDEr keeps of a sample. */
 export interface CiderCounts {
+  /** Runs of the prediction. */
   readonly prediction: RunCounts;
+  /** Runs of every reference. */
   readonly references: readonly RunCounts[];
 }
 
@@ -79,6 +81,7 @@ function similarity(prediction: Weighted, reference: Weighted): number {
 export interface Cider {
   /** Mean over samples, 0 to 10; 0 for a corpus of one, whose runs all have weight 0. */
   readonly cider: number;
+  /** Score of every sample, in the order of arrival, 0 to 10. */
   readonly perSample: readonly number[];
 }
 

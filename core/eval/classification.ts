@@ -9,14 +9,19 @@ import { StreamingMetric } from "./streaming.ts";
 
 /** Which labels a sample was given and which it has, 0 or 1 per label, in the order of the label names. */
 export interface LabelPair {
+  /** Labels given. */
   readonly prediction: ArrayLike<number>;
+  /** Labels that hold. */
   readonly truth: ArrayLike<number>;
 }
 
 /** Scores of one label or of an average; each 0 to 1, and 0 where a ratio is undefined. */
 export interface LabelScores {
+  /** True positives over predicted ones. */
   readonly precision: number;
+  /** True positives over actual ones. */
   readonly recall: number;
+  /** Harmonic mean of precision and recall. */
   readonly f1: number;
   /** Samples that have the label; for averages the sum over labels. */
   readonly support: number;
@@ -24,6 +29,7 @@ export interface LabelScores {
 
 /** Rates of missed findings, per label and averaged; NaN where undefined. */
 export interface Rates {
+  /** Rate of every label, by name. */
   readonly classes: Readonly<Record<string, number>>;
   /** Unweighted mean over labels; NaN when one of them is. */
   readonly macro: number;
@@ -33,6 +39,7 @@ export interface Rates {
 
 /** A multi-label classification report. */
 export interface LabelReport {
+  /** Scores of every label, by name. */
   readonly classes: Readonly<Record<string, LabelScores>>;
   /** Counts pooled over labels. */
   readonly micro: LabelScores;
@@ -54,9 +61,13 @@ export interface LabelReport {
 
 /** Counts of one label, or of several together. */
 export interface Confusion {
+  /** Given and held. */
   readonly truePositives: number;
+  /** Given, not held. */
   readonly falsePositives: number;
+  /** Held, not given. */
   readonly falseNegatives: number;
+  /** Neither given nor held. */
   readonly trueNegatives: number;
 }
 

@@ -10,14 +10,19 @@ import { StreamingMetric } from "./streaming.ts";
 
 /** A box with its class and, for predictions, the confidence. */
 export interface DetectedBox {
+  /** Corners, continuous coordinates. */
   readonly box: Box;
+  /** Class of the box. */
   readonly label: string;
+  /** Confidence; any scale, higher is surer. */
   readonly score: number;
 }
 
 /** One image: predicted and true boxes, continuous coordinates. */
 export interface DetectionImage {
+  /** Boxes that the system gave. */
   readonly predictions: readonly DetectedBox[];
+  /** Boxes that there are. */
   readonly truths: readonly Omit<DetectedBox, "score">[];
 }
 
@@ -53,11 +58,13 @@ export interface DetectionReport extends DetectionScores {
   readonly classes: Readonly<Record<string, DetectionScores>>;
 }
 
-interface ClassMatches {
-  /** Descending. */
+/** Detections of one class in one image. */
+export interface ClassMatches {
+  /** Confidences, descending. */
   readonly scores: readonly number[];
   /** Per threshold, whether the detection is matched. */
   readonly matched: readonly (readonly boolean[])[];
+  /** Ground-truth boxes. */
   readonly truths: number;
 }
 

@@ -12,7 +12,9 @@ import { StreamingMetric } from "./streaming.ts";
 export interface JudgedItem {
   /** Names the item in a file of ratings. */
   readonly id: string;
+  /** The system's text. */
   readonly prediction: string;
+  /** The expected text. */
   readonly reference: string;
   /** The question, for answers; reports have none. */
   readonly question?: string;
@@ -20,6 +22,7 @@ export interface JudgedItem {
 
 /** Gives a rating, or undefined when there is none that can be used. */
 export interface Judge {
+  /** The rating of an item. @throws {InputError} when the judge cannot be asked. */
   rate(item: JudgedItem): Promise<number | undefined>;
 }
 
@@ -159,6 +162,7 @@ export function judgeFromRatings(json: unknown): Judge {
 export interface EndpointJudgeOptions {
   /** Address of the chat completions, such as `https://host/v1/chat/completions`. */
   readonly url: string;
+  /** Name of the model, as the endpoint knows it. */
   readonly model: string;
   /** Headers, for instance of authorisation. */
   readonly headers?: Readonly<Record<string, string>>;

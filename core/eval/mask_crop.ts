@@ -6,7 +6,9 @@
 
 /** A mask with its shape, row-major: the last axis varies fastest. Zero is background. */
 export interface ShapedMask {
+  /** One value per voxel, zero for background. */
   readonly data: ArrayLike<number>;
+  /** Number of voxels along every axis. */
   readonly shape: readonly number[];
 }
 

@@ -12,10 +12,15 @@ export type MaskData = ArrayLike<number>;
 
 /** Sizes of two masks, in voxels. */
 export interface MaskCounts {
+  /** Voxels in both masks. */
   readonly intersection: number;
+  /** Voxels in either mask. */
   readonly union: number;
+  /** Voxels of the prediction. */
   readonly predicted: number;
+  /** Voxels of the ground truth. */
   readonly wanted: number;
+  /** All voxels. */
   readonly total: number;
 }
 

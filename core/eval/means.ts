@@ -16,6 +16,7 @@ export interface ScoredSample {
 
 /** Mean of one class. */
 export interface GroupMean {
+  /** Samples of the class. */
   readonly count: number;
   /** Samples with a valid output. */
   readonly valid: number;
@@ -25,6 +26,7 @@ export interface GroupMean {
 
 /** Means over a data set. */
 export interface GroupedMeans {
+  /** All samples. */
   readonly count: number;
   /** Share of samples with a valid output; NaN without samples. */
   readonly validFraction: number;

@@ -7,6 +7,7 @@
 
 /** An entity of a RadGraph annotation. */
 export interface RadGraphEntity {
+  /** Words of the entity. */
   readonly tokens: string;
   /** Such as `Observation::definitely present`. */
   readonly label: string;
@@ -16,6 +17,7 @@ export interface RadGraphEntity {
 
 /** A RadGraph annotation of one report. */
 export interface RadGraphReport {
+  /** Entities by number. */
   readonly entities: Readonly<Record<string, RadGraphEntity>>;
 }
 
@@ -39,10 +41,13 @@ export function radgraphF1(prediction: RadGraphReport, reference: RadGraphReport
 
 /** What RadCliQ is made of, for one report. */
 export interface RadCliqFeatures {
+  /** RadGraph F1, 0 to 1. */
   readonly radgraph: number;
+  /** BERTScore F1. */
   readonly bertScore: number;
   /** Cosine of the CheXbert embeddings. */
   readonly chexbert: number;
+  /** BLEU-2, 0 to 1. */
   readonly bleu2: number;
 }
 

@@ -14,8 +14,11 @@ import { rougeTokens } from "./tokens.ts";
 
 /** Precision, recall and their harmonic mean, each 0 to 1. */
 export interface RougeScore {
+  /** Shared over predicted. */
   readonly precision: number;
+  /** Shared over wanted. */
   readonly recall: number;
+  /** Harmonic mean of both; 0 when nothing is shared. */
   readonly f1: number;
 }
 

@@ -16,6 +16,8 @@ export class StreamingMetric<Sample, Kept, Result> {
   readonly #kept: Kept[] = [];
 
   /**
+   * A metric from its two halves.
+   *
    * @param measure what is kept of one sample
    * @param summarise the result over everything kept; must not change the array
    */

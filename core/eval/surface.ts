@@ -11,7 +11,9 @@ import { mean } from "./means.ts";
 
 /** How far every border voxel of one mask is from the border of the other; Infinity when the other is empty. */
 export interface SurfaceDistances {
+  /** From the prediction's border, in the order of its voxels. */
   readonly predictionToTruth: Float64Array;
+  /** From the truth's border, in the order of its voxels. */
   readonly truthToPrediction: Float64Array;
 }
 

@@ -10,13 +10,17 @@ import { cropPair, type ShapedMask } from "./mask_crop.ts";
 
 /** Distances of the surface elements of one mask to the other's surface, ascending, with their areas. */
 export interface SurfaceElements {
+  /** In units of the spacing. */
   readonly distances: Float64Array;
+  /** In squared units of the spacing. */
   readonly areas: Float64Array;
 }
 
 /** Surface elements of both masks; none for an empty mask. */
 export interface SurfaceElementPair {
+  /** Elements of the prediction's surface. */
   readonly prediction: SurfaceElements;
+  /** Elements of the truth's surface. */
   readonly truth: SurfaceElements;
 }
 

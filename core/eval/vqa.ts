@@ -12,8 +12,11 @@ import { normaliseMedplib, normalisePefomed } from "./vqa_normalise.ts";
 
 /** Precision, recall and F1 of words, each 0 to 1. */
 export interface TokenScores {
+  /** Shared words over predicted ones. */
   readonly precision: number;
+  /** Shared words over wanted ones. */
   readonly recall: number;
+  /** Harmonic mean of both; 0 when nothing is shared. */
   readonly f1: number;
 }
 
@@ -106,7 +109,9 @@ export function exactMatchVividmed(prediction: string, reference: string): numbe
 
 /** A question's answer with MedPLIB's kind of question. */
 export interface MedplibAnswer {
+  /** The system's answer. */
   readonly prediction: string;
+  /** The expected answer. */
   readonly reference: string;
   /** `open`, `other` and `number` are scored by words, `yes/no` and `closed` by equality; case does not matter. */
   readonly answerType: string;
@@ -114,10 +119,13 @@ export interface MedplibAnswer {
 
 /** What MedPLIB's `cal_metric.py` prints, as fractions; NaN for kinds of question that do not occur. */
 export interface MedplibVqa {
+  /** Means over open questions, each 0 to 1. */
   readonly open: TokenScores & BleuMedplib & { readonly exactMatch: number };
   /** The printed "yes/no accuracy". */
   readonly closedAccuracy: number;
+  /** Questions scored by words. */
   readonly openCount: number;
+  /** Questions scored by equality. */
   readonly closedCount: number;
 }
 
@@ -165,16 +173,23 @@ export function medplibVqaMetric(): StreamingMetric<MedplibAnswer, MedplibScores
 
 /** An answer with PeFoMed's kinds of question. */
 export interface PefomedAnswer {
+  /** The system's answer. */
   readonly prediction: string;
+  /** The expected answer. */
   readonly reference: string;
+  /** What is asked for, such as `SIZE`. */
   readonly questionType: string;
+  /** `OPEN` or `CLOSED`. */
   readonly answerType: string;
 }
 
 /** Accuracy in percent with two decimals, rounded as Python rounds. */
 export interface PefomedVqa {
+  /** Over all questions. */
   readonly overall: number;
+  /** Per question type. */
   readonly perQuestionType: Readonly<Record<string, number>>;
+  /** Per answer type. */
   readonly perAnswerType: Readonly<Record<string, number>>;
 }
 
