@@ -20,7 +20,12 @@ export interface ChestInstance extends ChestFinding {
 
 /** A picture and its truth. */
 export interface ChestPhantom {
+  /** Unique among the pictures of all seeds. */
   readonly id: string;
+  /** Seed it was drawn with. */
+  readonly seed: number;
+  /** Its number. */
+  readonly index: number;
   /** 8-bit grey. */
   readonly image: Raster;
   /** Attenuations in 12 bits, for DICOM. */
@@ -267,6 +272,8 @@ export function chestPhantom(
   });
   return {
     id: `phantom-${seed}-${String(index).padStart(5, "0")}`,
+    seed,
+    index,
     image: { width: size, height: size, channels: 1, data, bitDepth: 8 },
     raw,
     structures: {

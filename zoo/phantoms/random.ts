@@ -9,6 +9,7 @@ import { philox4x32, seedWords, uniformOf } from "@medvlm/core/tensor";
 export class Random {
   readonly #key: readonly [number, number];
   readonly #stream: number;
+  readonly #purpose: number;
   #block = 0;
   #words: readonly number[] = [];
   #used = 0;
@@ -17,16 +18,18 @@ export class Random {
   /**
    * @param seed Whole number from 0 to 2^53 - 1.
    * @param stream 0 to 2^32 - 1, such as the number of a picture.
+   * @param purpose 0 to 2^32 - 1: draws for another purpose are independent, such as those of a picture and its texts.
    */
-  constructor(seed: number, stream: number) {
+  constructor(seed: number, stream: number, purpose = 0x7068) {
     this.#key = seedWords(seed);
     this.#stream = stream;
+    this.#purpose = purpose;
   }
 
   /** Uniform in (low, high). */
   uniform(low = 0, high = 1): number {
     if (this.#used === this.#words.length) {
-      this.#words = philox4x32([this.#block++, 0, this.#stream, 0x7068], this.#key);
+      this.#words = philox4x32([this.#block++, 0, this.#stream, this.#purpose], this.#key);
       this.#used = 0;
     }
     return low + (high - low) * uniformOf(this.#words[this.#used++]);
@@ -45,6 +48,16 @@ export class Random {
   /** One of the choices. */
   pick<T>(choices: readonly T[]): T {
     return choices[this.whole(0, choices.length - 1)]!;
+  }
+
+  /** The elements in a random order. */
+  shuffled<T>(elements: Iterable<T>): T[] {
+    const order = [...elements];
+    for (let last = order.length - 1; last > 0; last--) {
+      const other = this.whole(0, last);
+      [order[last], order[other]] = [order[other], order[last]];
+    }
+    return order;
   }
 
   /** Standard normal. */

@@ -1,0 +1,232 @@
+/**
+ * What can be asked of a chest phantom: reports, questions, regions, segmentation and labels, as dataset samples.
+ *
+ * @module
+ */
+import type { Example, Finding, Mask, Region } from "@medvlm/core";
+import type { ChestInstance, ChestPhantom } from "./chest.ts";
+import { maskBox } from "./chest.ts";
+import { type ChestLabel, chestLabels } from "./chest_findings.ts";
+import { closedQuestions, openQuestions } from "./chest_questions.ts";
+import { chestReport, findingNames, ofLabel, wholeReport } from "./chest_report.ts";
+import { Random } from "./random.ts";
+import { capital, listed } from "./wording.ts";
+
+/** Marks the draws of texts, apart from those of the picture. */
+const TEXT_DRAWS = 0x74657874;
+
+/** The draws for the texts of a phantom. */
+export function textRandom({ seed, index }: { seed: number; index: number }): Random {
+  return new Random(seed, index, TEXT_DRAWS);
+}
+
+/**
+ * Diagnoses of the whole picture in VinDr-CXR's words, by a fixed rule: nothing drawn is `No finding`, consolidation is
+ * `Pneumonia`, a large nodule `Lung tumor`, and whatever is left makes `Other diseases`. The phantoms draw no
+ * tuberculosis and no COPD.
+ */
+export function globalLabels({ findings }: Pick<ChestPhantom, "findings">): string[] {
+  if (findings.length === 0) return ["No finding"];
+  const labels = new Set<string>();
+  for (const { label, severity } of findings) {
+    if (label === "Consolidation") labels.add("Pneumonia");
+    else if (label === "Nodule/Mass" && severity === "large") labels.add("Lung tumor");
+    else labels.add("Other diseases");
+  }
+  return [...labels].sort();
+}
+
+/** Names of the kinds of finding that a picture shows, in the order of {@linkcode chestLabels}. */
+export function localLabels(phantom: Pick<ChestPhantom, "findings">): ChestLabel[] {
+  return chestLabels.filter((label) => ofLabel(phantom, label).length > 0);
+}
+
+/** One label with all its boxes and masks. */
+function grounded(
+  label: string,
+  instances: readonly Pick<ChestInstance, "box" | "mask">[],
+  span?: readonly [number, number],
+): Finding {
+  return {
+    label,
+    ...(span ? { span } : {}),
+    boxes: instances.map(({ box }) => box),
+    masks: instances.map(({ mask }) => mask),
+  };
+}
+
+function phraseFindings(
+  phrases: readonly { span: readonly [number, number]; targets: readonly ChestInstance[] }[],
+): Finding[] {
+  return phrases.map(({ span, targets }) => grounded(targets[0].label, targets, span));
+}
+
+/** What the examples of one picture share. */
+type Common = Pick<Example, "image" | "patient" | "attributes">;
+
+function reports(phantom: ChestPhantom, common: Common, random: Random): Example[] {
+  const report = chestReport(phantom, random);
+  const whole = wholeReport(report);
+  const attributes = {
+    ...common.attributes,
+    findings: report.findings.text,
+    impression: report.impression.text,
+  };
+  const prompt = random.pick([
+    "Describe the findings and the impression of this chest radiograph.",
+    "Write a report about this chest X-ray.",
+    "What does this chest radiograph show?",
+  ]);
+  const answer = whole.text;
+  return [
+    { ...common, id: `${phantom.id}/report`, task: "report", prompt, answer, attributes },
+    {
+      ...common,
+      id: `${phantom.id}/grounded-report`,
+      task: "report",
+      category: "grounded report",
+      prompt: `${prompt} Mark every finding.`,
+      answer,
+      findings: phraseFindings(whole.phrases),
+      attributes,
+    },
+  ];
+}
+
+function questions(phantom: ChestPhantom, common: Common, random: Random): Example[] {
+  return [...closedQuestions(phantom, random), ...openQuestions(phantom, random)].map(
+    ({ kind, question, answer, type }, number): Example => ({
+      ...common,
+      id: `${phantom.id}/vqa/${number}`,
+      task: "vqa",
+      prompt: question,
+      answer,
+      answerType: type,
+      category: kind,
+      ...(type === "closed" ? { choices: ["yes", "no"] } : {}),
+    }),
+  );
+}
+
+/** Findings and normal structures with their masks. */
+function things(phantom: ChestPhantom): { name: string; label: string; mask: Mask }[] {
+  return [
+    ...Object.entries(phantom.structures).map(([name, mask]) => ({ name, label: name, mask })),
+    ...phantom.findings.map(({ label, mask }) => ({ name: findingNames[label], label, mask })),
+  ];
+}
+
+/** The region is a box as often as a mask. */
+function regionQuestions(phantom: ChestPhantom, common: Common, random: Random): Example[] {
+  // An enlarged organ covers the same pixels as the organ itself: the finding is asked for.
+  const enlarged = new Set<string>([
+    ...ofLabel(phantom, "Cardiomegaly").map(() => "heart"),
+    ...ofLabel(phantom, "Aortic enlargement").map(() => "aorta"),
+  ]);
+  const targets = things(phantom).filter(({ name }) => !enlarged.has(name));
+  return targets.flatMap(({ name, mask }, number): Example[] => {
+    const box = maskBox(mask);
+    if (box === undefined) return [];
+    const region: Region = random.chance(0.5) ? { kind: "box", box } : { kind: "mask", mask };
+    return [{
+      ...common,
+      id: `${phantom.id}/region/${number}`,
+      task: "region-vqa",
+      prompt: random.pick([
+        "What is the region <region></region> in this image?",
+        "What does <region></region> show?",
+        "Name what is seen at <region></region>.",
+      ]),
+      answer: name,
+      regions: [region],
+      category: "region",
+    }];
+  });
+}
+
+function segmentation(phantom: ChestPhantom, common: Common, random: Random): Example[] {
+  const { "right lung": right, "left lung": left } = phantom.structures;
+  const both: Mask = { ...right, data: right.data.map((value, i) => value | left.data[i]) };
+  const groups = new Map<string, { label: string; masks: Mask[] }>([
+    ["lungs", { label: "lungs", masks: [both] }],
+  ]);
+  for (const { name, label, mask } of things(phantom)) {
+    const group = groups.get(name) ?? { label, masks: [] };
+    groups.set(name, { label, masks: [...group.masks, mask] });
+  }
+  return [...groups].flatMap(([name, { label, masks }], number): Example[] => {
+    const instances = masks.flatMap((mask) => {
+      const box = maskBox(mask);
+      return box === undefined ? [] : [{ mask, box }];
+    });
+    if (instances.length === 0) return [];
+    const many = instances.length > 1;
+    const what = many ? `every ${name}` : `the ${name}`;
+    const verb = random.pick(["Segment", "Mark", "Outline"]);
+    return [{
+      ...common,
+      id: `${phantom.id}/segment/${number}`,
+      task: many ? "ground-instances" : "ground-mask",
+      prompt: `${verb} ${what} in this chest radiograph.`,
+      answer: `${capital(what)}.`,
+      findings: [grounded(label, instances, [0, what.length])],
+      category: "segmentation",
+    }];
+  });
+}
+
+/** Kinds and boxes, as detection datasets ask for them. */
+function localization(phantom: ChestPhantom, common: Common): Example {
+  const labels = localLabels(phantom);
+  const answer = labels.length === 0 ? "No finding." : `${labels.join(", ")}.`;
+  let at = 0;
+  return {
+    ...common,
+    id: `${phantom.id}/local`,
+    task: "ground-box",
+    prompt: "Which findings does this chest radiograph show, and where?",
+    answer,
+    findings: labels.map((label) => {
+      const start = answer.indexOf(label, at);
+      at = start + label.length;
+      return grounded(label, ofLabel(phantom, label), [start, at]);
+    }),
+    labels: labels.length === 0 ? ["No finding"] : labels,
+    category: "local",
+  };
+}
+
+function diagnoses(phantom: ChestPhantom, common: Common): Example {
+  const labels = globalLabels(phantom);
+  return {
+    ...common,
+    id: `${phantom.id}/global`,
+    task: "classify",
+    prompt: "Which diagnoses does this chest radiograph show?",
+    answer: `${capital(listed(labels))}.`,
+    labels,
+    choices: ["Lung tumor", "Pneumonia", "Tuberculosis", "Other diseases", "COPD", "No finding"],
+    category: "global",
+  };
+}
+
+/**
+ * All examples of a chest phantom: report with and without marks, closed (as many yes as no) and open questions, region
+ * questions, segmentation, findings with boxes, diagnoses. Spans are in UTF-16 units of the answer, boxes and masks in
+ * pixels of the picture. The same phantom gives the same examples.
+ *
+ * @param image Name that the examples give the picture. Default: its id with `.png`.
+ */
+export function chestExamples(phantom: ChestPhantom, image = `${phantom.id}.png`): Example[] {
+  const random = textRandom(phantom);
+  const { id, sex, age } = phantom;
+  const common: Common = { image, patient: id, attributes: { sex, age: String(age) } };
+  return [
+    ...reports(phantom, common, random),
+    ...questions(phantom, common, random),
+    ...regionQuestions(phantom, common, random),
+    ...segmentation(phantom, common, random),
+    localization(phantom, common),
+    diagnoses(phantom, common),
+  ];
+}
