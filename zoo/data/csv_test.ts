@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { type FileSource, InputError } from "@medvlm/core";
 import { csvRecords, csvRows, splitFields } from "./csv.ts";
 import { textRecords } from "./text_records.ts";
-import { collect, textFile } from "./text_testing.ts";
+import { collect, textFile } from "./readers_testing.ts";
 
 const quote = (field: string) => `"${field.replaceAll('"', '""')}"`;
 const needsQuotes = (field: string) => /^"|[,\r\n]/.test(field);

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import fc from "fast-check";
 import { InputError } from "@medvlm/core";
 import { jsonRecords } from "./json_records.ts";
-import { collect, textFile } from "./text_testing.ts";
+import { collect, textFile } from "./readers_testing.ts";
 
 Deno.test("elements and members are those of JSON.parse", async () => {
   const values = fc.array(fc.jsonValue(), { maxLength: 6 });
