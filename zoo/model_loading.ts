@@ -95,12 +95,3 @@ export async function loadModel<C>(
     progress.end();
   }
 }
-
-/** Tokens of an answer of random weights, unless more are asked for. */
-const untrainedTokens = 24;
-
-/** Most tokens of an answer: as asked for, else few for random weights, else the system's own limit. */
-export function answerTokens(model: Model, asked: number | undefined): number | undefined {
-  // Noise has no end of its own: some tokens of it show as much as a thousand.
-  return asked ?? (model.untrained ? untrainedTokens : undefined);
-}

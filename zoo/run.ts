@@ -5,20 +5,18 @@
  */
 import {
   DeviceError,
-  type GroundedAnswer,
   InputError,
-  type Model,
   openDevice,
   type OpenDeviceOptions,
   type Plugin,
-  type Raster,
   type Region,
   type Task,
   type WeightStorage,
   writeAtomic,
 } from "@medvlm/core";
 import type { ProfileRow } from "@medvlm/core/device";
-import { answerTokens, checkWeights, defaultPreset, loadModel } from "./model_loading.ts";
+import { completeAnswer } from "./answering.ts";
+import { checkWeights, defaultPreset, loadModel } from "./model_loading.ts";
 import { readPicture, readRegion } from "./run_inputs.ts";
 import {
   answerDocument,
@@ -90,39 +88,6 @@ function checkUsage<C>(plugin: Plugin<C>, { task, checkpoint, preset, prompt }: 
       "Cannot answer an empty prompt: write a question after --prompt",
     );
   }
-}
-
-/** Streams the answer; text that would steer a terminal is replaced. */
-async function streamAnswer(
-  model: Model,
-  image: Raster,
-  prompt: string,
-  regions: readonly Region[],
-  task: Task | undefined,
-  options: RunOptions,
-  show: (text: string) => void,
-): Promise<GroundedAnswer> {
-  const { temperature = 0, topP = 1, seed = 0, signal } = options;
-  const maxNewTokens = answerTokens(model, options.maxNewTokens);
-  const events = model.answer(
-    { image, prompt, ...(task ? { task } : {}), regions },
-    {
-      temperature,
-      topP,
-      seed,
-      ...(maxNewTokens === undefined ? {} : { maxNewTokens }),
-      ...(signal ? { signal } : {}),
-    },
-  );
-  for await (const event of events) {
-    if (event.type === "token") {
-      show(printable(event.text));
-      // Where the host itself computes nothing else gives signals a chance to arrive.
-      if (model.device.kind === "wasm") await new Promise((resolve) => setTimeout(resolve, 0));
-    }
-    if (event.type === "done") return event.answer;
-  }
-  throw new DeviceError("NO_ANSWER", "Cannot complete the answer: the model stopped without one");
 }
 
 /** What is asked, and as which task, when the user left one or both open. */
@@ -247,7 +212,13 @@ export async function run<C>(
     say(`Question: ${printable(prompt.length > 200 ? `${prompt.slice(0, 200)}...` : prompt)}\n\n`);
     streaming = true;
     if (options.profile) device.profile(true);
-    const answer = await streamAnswer(model, raster, prompt, regions, task, options, say);
+    const answer = await completeAnswer(
+      model,
+      { image: raster, prompt, ...(task ? { task } : {}), regions },
+      options,
+      // Text that would steer a terminal is replaced.
+      (text) => say(printable(text)),
+    );
     streaming = false;
     throwIfStopped(signal);
     if (answer.finish === "aborted") throwIfStopped(AbortSignal.abort());
