@@ -51,9 +51,9 @@ export function vindrLabel(name: string): string {
 function inclusiveIou(one: Box, other: Box): number {
   const width = Math.min(one[2], other[2]) - Math.max(one[0], other[0]) + 1;
   const height = Math.min(one[3], other[3]) - Math.max(one[1], other[1]) + 1;
-  const shared = Math.max(0, width) * Math.max(0, height);
+  const overlap = Math.max(0, width) * Math.max(0, height);
   const area = (box: Box) => (box[2] - box[0] + 1) * (box[3] - box[1] + 1);
-  return shared / (area(one) + area(other) - shared);
+  return overlap / (area(one) + area(other) - overlap);
 }
 
 /**
