@@ -54,8 +54,23 @@ export function quantile(sorted: ArrayLike<number>, share: number): number {
 export function bootstrap<T>(
   values: readonly T[],
   statistic: (sample: readonly T[]) => number,
-  { seed, resamples = 1000, level = 0.95 }: BootstrapOptions,
+  options: BootstrapOptions,
 ): Interval {
+  return bootstrapEach(values, (sample) => [statistic(sample)], options)[0];
+}
+
+/**
+ * {@linkcode bootstrap} of several statistics on the same draws, for statistics that share most of their work. Every
+ * interval equals the one of its statistic alone.
+ *
+ * @param statistics gives as many numbers for every sample
+ * @throws as {@linkcode bootstrap}.
+ */
+export function bootstrapEach<T>(
+  values: readonly T[],
+  statistics: (sample: readonly T[]) => readonly number[],
+  { seed, resamples = 1000, level = 0.95 }: BootstrapOptions,
+): Interval[] {
   const count = values.length;
   if (count === 0) {
     throw new InputError(
@@ -72,7 +87,8 @@ export function bootstrap<T>(
     );
   }
   const key = seedWords(seed);
-  const statistics: number[] = [];
+  const estimates = [...statistics(values)];
+  const columns: number[][] = estimates.map(() => []);
   const sample = new Array<T>(count);
   for (let resample = 0; resample < resamples; resample++) {
     for (let i = 0; i < count; i += 4) {
@@ -81,16 +97,19 @@ export function bootstrap<T>(
         sample[i + lane] = values[Math.floor(words[lane] * 2 ** -32 * count)];
       }
     }
-    const value = statistic(sample);
-    if (!Number.isNaN(value)) statistics.push(value);
+    statistics(sample).forEach((value, index) => {
+      if (!Number.isNaN(value)) columns[index].push(value);
+    });
   }
-  statistics.sort((a, b) => a - b);
-  return {
-    estimate: statistic(values),
-    low: quantile(statistics, (1 - level) / 2),
-    high: quantile(statistics, (1 + level) / 2),
-    level,
-    resamples,
-    defined: statistics.length,
-  };
+  return columns.map((column, index) => {
+    column.sort((a, b) => a - b);
+    return {
+      estimate: estimates[index],
+      low: quantile(column, (1 - level) / 2),
+      high: quantile(column, (1 + level) / 2),
+      level,
+      resamples,
+      defined: column.length,
+    };
+  });
 }

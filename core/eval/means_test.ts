@@ -1,7 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { InputError } from "../errors.ts";
-import { bootstrap, quantile } from "./bootstrap.ts";
+import { bootstrap, bootstrapEach, quantile } from "./bootstrap.ts";
 import { classMean, groupedMeans, groupedMeansMetric, mean, weightedClassMean } from "./means.ts";
 import { roundHalfEven } from "./python_text.ts";
 
@@ -79,6 +79,16 @@ Deno.test("a seed gives one interval, and it lies around the estimate's neighbou
     ),
     { numRuns: 30 },
   );
+});
+
+Deno.test("several statistics at once have the intervals they have alone", () => {
+  const values = [3, 1, 4, 1, 5, 9, 2, 6];
+  const largest = (sample: readonly number[]) => Math.max(...sample);
+  const options = { seed: 11, resamples: 200 };
+  assertEquals(bootstrapEach(values, (sample) => [mean(sample), largest(sample)], options), [
+    bootstrap(values, mean, options),
+    bootstrap(values, largest, options),
+  ]);
 });
 
 Deno.test("a bootstrap interval of a mean is as wide as theory has it", () => {
