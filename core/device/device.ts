@@ -122,6 +122,16 @@ export interface Device extends AsyncDisposable {
   allocate(bytes: number, label: string): DeviceBuffer;
   /** Returns a buffer to the pool. Work queued before still sees its content. Releasing twice is an error. */
   release(buffer: DeviceBuffer): void;
+  /** Keeps a live buffer's content until {@linkcode Device.unhold}, even when its owner or its scope releases it. Counts. */
+  hold(buffer: DeviceBuffer): void;
+  /** Ends one {@linkcode Device.hold}; a buffer released meanwhile returns to the pool with the last one. */
+  unhold(buffer: DeviceBuffer): void;
+  /**
+   * Ends the only hold of a buffer whose owner has released it by owning it anew, in the innermost scope.
+   *
+   * @returns Whether it did; otherwise nothing has changed.
+   */
+  reclaim(buffer: DeviceBuffer): boolean;
   /** Opens a scope. Scopes nest and must not be left across an `await`. */
   scope(): Scope;
 

@@ -95,6 +95,18 @@ export class HostDevice implements Device {
     this.#pool.release(buffer as HostBuffer);
   }
 
+  hold(buffer: DeviceBuffer): void {
+    this.#pool.hold(buffer as HostBuffer);
+  }
+
+  unhold(buffer: DeviceBuffer): void {
+    this.#pool.unhold(buffer as HostBuffer);
+  }
+
+  reclaim(buffer: DeviceBuffer): boolean {
+    return this.#pool.reclaim(buffer as HostBuffer);
+  }
+
   scope(): Scope {
     return this.#pool.scope();
   }

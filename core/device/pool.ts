@@ -24,6 +24,8 @@ export class BufferPool<B extends DeviceBuffer> {
   readonly #destroy: (buffer: B) => void;
   readonly #free = new Map<number, B[]>();
   readonly #live = new Set<B>();
+  /** Buffers held by somebody besides their owner: how often, and whether the owner has released them meanwhile. */
+  readonly #held = new Map<B, { count: number; released: boolean }>();
   readonly #scopes: Set<B>[] = [];
   /** While recording: every buffer handed out, and those already returned, which only the recording may use again. */
   #recorded: { readonly members: Set<B>; readonly free: Map<number, B[]> } | undefined;
@@ -74,12 +76,55 @@ export class BufferPool<B extends DeviceBuffer> {
     return buffer;
   }
 
-  /** Puts a buffer back for reuse, out of its scope. @throws {DeviceError} code `RELEASED` when it is not live. */
+  /**
+   * Puts a buffer back for reuse, out of its scope; one that is held goes back when nobody holds it any more.
+   *
+   * @throws {DeviceError} code `RELEASED` when it is not live.
+   */
   release(buffer: B): void {
-    if (!this.#live.delete(buffer)) {
+    const held = this.#held.get(buffer);
+    if (!this.#live.has(buffer) || held?.released) {
       throw new DeviceError("RELEASED", `Cannot release buffer "${buffer.label}": it is not live`);
     }
     for (const scope of this.#scopes) scope.delete(buffer);
+    if (held === undefined) this.#recycle(buffer);
+    else held.released = true;
+  }
+
+  /** Keeps the content of a live buffer until {@linkcode BufferPool.unhold}, whether or not its owner releases it. */
+  hold(buffer: B): void {
+    const held = this.#held.get(buffer);
+    if (held !== undefined) held.count++;
+    else if (this.#live.has(buffer)) this.#held.set(buffer, { count: 1, released: false });
+    else throw new DeviceError("RELEASED", `Cannot hold buffer "${buffer.label}": it is not live`);
+  }
+
+  /** Ends one {@linkcode BufferPool.hold}. @throws {DeviceError} code `RELEASED` when the buffer is not held. */
+  unhold(buffer: B): void {
+    const held = this.#held.get(buffer);
+    if (held === undefined) {
+      throw new DeviceError("RELEASED", `Cannot unhold buffer "${buffer.label}": it is not held`);
+    }
+    if (--held.count > 0) return;
+    this.#held.delete(buffer);
+    if (held.released) this.#recycle(buffer);
+  }
+
+  /**
+   * Ends the only {@linkcode BufferPool.hold} of a released buffer by owning it again: it joins the innermost scope.
+   *
+   * @returns Whether that was possible; if not (others hold it, or its owner has not released it), nothing has changed.
+   */
+  reclaim(buffer: B): boolean {
+    const held = this.#held.get(buffer);
+    if (held === undefined || held.count > 1 || !held.released) return false;
+    this.#held.delete(buffer);
+    this.#scopes.at(-1)?.add(buffer);
+    return true;
+  }
+
+  #recycle(buffer: B): void {
+    this.#live.delete(buffer);
     this.#liveBytes -= buffer.size;
     this.#pooledBytes += buffer.size;
     const free = this.#recorded?.members.has(buffer) ? this.#recorded.free : this.#free;
@@ -90,7 +135,7 @@ export class BufferPool<B extends DeviceBuffer> {
 
   /** Whether the buffer was handed out and not released since. */
   isLive(buffer: B): boolean {
-    return this.#live.has(buffer);
+    return this.#live.has(buffer) && !this.#held.get(buffer)?.released;
   }
 
   /** Gives pooled memory back to the system. */

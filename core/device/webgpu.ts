@@ -153,6 +153,18 @@ export class WebGpuDevice implements Device {
     this.#pool.release(buffer as GpuBuffer);
   }
 
+  hold(buffer: DeviceBuffer): void {
+    this.#pool.hold(buffer as GpuBuffer);
+  }
+
+  unhold(buffer: DeviceBuffer): void {
+    this.#pool.unhold(buffer as GpuBuffer);
+  }
+
+  reclaim(buffer: DeviceBuffer): boolean {
+    return this.#pool.reclaim(buffer as GpuBuffer);
+  }
+
   scope(): Scope {
     return this.#pool.scope();
   }

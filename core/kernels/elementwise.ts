@@ -132,3 +132,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     },
   }));
 }
+
+/** y[i] = factor * x[i] + offset for i < count. Dispatch ceil(count / 64). */
+export function affineProgram(): Program {
+  return program("affine", () => ({
+    arrays: {
+      input: { type: "f32", access: "read" },
+      output: { type: "f32", access: "read_write" },
+    },
+    parameters: { count: "u32", factor: "f32", offset: "f32" },
+    wgsl: /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+  let i = workgroupIndex(group, groups) * 64u + lane;
+  if (i >= params.count) { return; }
+  output[i] = params.factor * input[i] + params.offset;
+}`,
+    host({ input, output }, { count, factor, offset }) {
+      for (let i = 0; i < count; i++) output[i] = factor * input[i]! + offset;
+    },
+  }));
+}

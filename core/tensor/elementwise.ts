@@ -3,7 +3,16 @@
  *
  * @module
  */
-import { type Binary, binaryProgram, type Unary, unaryProgram } from "../kernels/elementwise.ts";
+import {
+  affineProgram,
+  type Binary,
+  binaryProgram,
+  type Unary,
+  unaryProgram,
+} from "../kernels/elementwise.ts";
+import { swigluGradientProgram, unaryGradientProgram } from "../kernels/elementwise_gradient.ts";
+import { sumRows } from "./reduction.ts";
+import { note } from "./tape.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 
 /** f(x) element by element. Shape of `x`. */
@@ -16,7 +25,26 @@ export function unary(f: Unary, x: Tensor): Tensor {
     [Math.ceil(x.size / 64)],
     { flops: 4 * x.size, bytes: 8 * x.size },
   );
+  note({
+    name: f,
+    inputs: [x],
+    outputs: [y],
+    saved: [x],
+    backward: ([gradient]) => [unaryGradient(f, x, gradient!)],
+  });
   return y;
+}
+
+function unaryGradient(f: Unary, x: Tensor, gradient: Tensor): Tensor {
+  const output = empty(x.device, x.shape, "f32", `${f} gradient`);
+  x.device.dispatch(
+    unaryGradientProgram(f),
+    { input: x.range, gradient: gradient.range, output: output.range },
+    { count: x.size },
+    [Math.ceil(x.size / 64)],
+    { flops: 8 * x.size, bytes: 12 * x.size },
+  );
+  return output;
 }
 
 /**
@@ -43,8 +71,57 @@ export function binary(f: Binary, a: Tensor, b: Tensor): Tensor {
     [Math.ceil(a.size / 64)],
     { flops: a.size, bytes: 8 * a.size + 4 * b.size },
   );
+  note({
+    name: f,
+    inputs: [a, b],
+    outputs: [y],
+    saved: f === "multiply" || f === "swiglu" ? [a, b] : [],
+    backward: ([gradient], [, wantsB]) => {
+      const [left, right] = binaryGradients[f](a, b, gradient!);
+      return [left, wantsB ? overRepeats(right(), b) : undefined];
+    },
+  });
   return y;
 }
+
+/** Sums the gradient of a repeated operand over its repeats. */
+function overRepeats(gradient: Tensor, operand: Tensor): Tensor {
+  return gradient.size === operand.size ? gradient : sumRows(gradient.reshape(-1, operand.size));
+}
+
+/** The gradient of `a`, and that of `b` before it is summed over its repeats, made when needed. */
+type BinaryGradient = (a: Tensor, b: Tensor, gradient: Tensor) => readonly [Tensor, () => Tensor];
+
+const binaryGradients: Readonly<Record<Binary, BinaryGradient>> = {
+  add: (_a, _b, gradient) => [gradient, () => gradient],
+  subtract: (_a, _b, gradient) => [gradient, () => scale(gradient, -1)],
+  multiply: (a, b, gradient) => [multiply(gradient, b), () => multiply(gradient, a)],
+  swiglu(a, b, gradient) {
+    if (b.size !== a.size) {
+      throw new RangeError(
+        `Cannot differentiate swiglu of ${shapeText(a.shape)} and ${
+          shapeText(b.shape)
+        }: expected equal shapes`,
+      );
+    }
+    const left = empty(a.device, a.shape, "f32", "swiglu gradient");
+    const right = empty(a.device, a.shape, "f32", "swiglu gradient");
+    a.device.dispatch(
+      swigluGradientProgram(),
+      {
+        a: a.range,
+        b: b.range,
+        gradient: gradient.range,
+        left: left.range,
+        right: right.range,
+      },
+      { count: a.size },
+      [Math.ceil(a.size / 64)],
+      { flops: 16 * a.size, bytes: 20 * a.size },
+    );
+    return [left, () => right];
+  },
+};
 
 /** a + b. See {@linkcode binary}. */
 export function add(a: Tensor, b: Tensor): Tensor {
@@ -54,4 +131,24 @@ export function add(a: Tensor, b: Tensor): Tensor {
 /** a * b. See {@linkcode binary}. */
 export function multiply(a: Tensor, b: Tensor): Tensor {
   return binary("multiply", a, b);
+}
+
+/** factor * x + offset, element by element. */
+export function scale(x: Tensor, factor: number, offset = 0): Tensor {
+  const y = empty(x.device, x.shape, "f32", "scaled");
+  x.device.dispatch(
+    affineProgram(),
+    { input: x.range, output: y.range },
+    { count: x.size, factor, offset },
+    [Math.ceil(x.size / 64)],
+    { flops: 2 * x.size, bytes: 8 * x.size },
+  );
+  note({
+    name: "scale",
+    inputs: [x],
+    outputs: [y],
+    saved: [],
+    backward: ([gradient]) => [scale(gradient!, factor)],
+  });
+  return y;
 }

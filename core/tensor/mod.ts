@@ -5,6 +5,18 @@
  */
 export type { Binary, Unary } from "../kernels/elementwise.ts";
 export * from "./tensor.ts";
+export {
+  accumulate,
+  checkpoint,
+  detach,
+  type Differentiable,
+  differentiate,
+  type Differentiated,
+  isDifferentiated,
+  note,
+  type Step,
+  withoutGradients,
+} from "./tape.ts";
 export * from "./elementwise.ts";
 export * from "./weight.ts";
 export * from "./linear.ts";

@@ -5,24 +5,61 @@
  */
 import { fillProgram } from "../kernels/movement.ts";
 import { planeTiling } from "../kernels/plane_norm.ts";
-import { columnSumProgram, rowSumProgram } from "../kernels/reduction.ts";
+import { columnSumProgram, repeatProgram, rowSumProgram } from "../kernels/reduction.ts";
 import { rowTeam, teamGroups } from "../kernels/row_team.ts";
+import { note } from "./tape.ts";
 import { elementCount, empty, shapeText, type Tensor } from "./tensor.ts";
 
 /** scale * sum of x [outer, length, inner] over its middle axis, under the given shape. */
 function scaledSum(
   operation: string,
   x: Tensor,
-  [outer, length, inner]: readonly [number, number, number],
+  extents: readonly [number, number, number],
   shape: readonly number[],
   scale: number,
 ): Tensor {
+  const y = empty(x.device, shape, "f32", operation);
+  queueSum(x, y, extents, scale);
+  note({
+    name: operation,
+    inputs: [x],
+    outputs: [y],
+    saved: [],
+    backward: ([gradient]) => [repeat(gradient!, x.shape, extents, scale)],
+  });
+  return y;
+}
+
+/** scale * x [outer, inner], repeated to [outer, length, inner], under the given shape. */
+function repeat(
+  x: Tensor,
+  shape: readonly number[],
+  [outer, length, inner]: readonly [number, number, number],
+  scale: number,
+): Tensor {
+  const y = empty(x.device, shape, "f32", "repeated");
+  const count = outer * length * inner;
+  x.device.dispatch(
+    repeatProgram(),
+    { input: x.range, output: y.range },
+    { count, length, inner, scale },
+    [Math.ceil(count / 64)],
+    { flops: count, bytes: 8 * count },
+  );
+  return y;
+}
+
+function queueSum(
+  x: Tensor,
+  y: Tensor,
+  [outer, length, inner]: readonly [number, number, number],
+  scale: number,
+): void {
   const { device } = x;
-  const y = empty(device, shape, "f32", operation);
   if (x.size === 0) {
     const parameters = { count: y.size, offset: 0, bits: 0 };
     device.dispatch(fillProgram(), { output: y.range }, parameters, [Math.ceil(y.size / 64)]);
-    return y;
+    return;
   }
   const ranges = { input: x.range, output: y.range };
   const cost = { flops: x.size, bytes: 4 * (x.size + y.size) };
@@ -38,7 +75,6 @@ function scaledSum(
     const parameters = { outer, length, inner, scale };
     device.dispatch(columnSumProgram(tiling), ranges, parameters, [groups], cost);
   }
-  return y;
 }
 
 /**

@@ -14,6 +14,16 @@ export type TypedArray =
   | Int32Array<ArrayBuffer>
   | Uint32Array<ArrayBuffer>;
 
+/** What a differentiation knows of a value; `tape.ts` makes these. */
+export interface GradientNode {
+  /** The differentiation it belongs to: any other takes the value for a constant. */
+  readonly tape: object;
+  /** Sum of the gradients that have arrived. */
+  gradient: Tensor | undefined;
+  /** Whether the sum is the tape's own memory, to which more may be added in place. */
+  own: boolean;
+}
+
 /** Number of elements of a shape. */
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1);
@@ -34,6 +44,8 @@ export class Tensor {
   readonly dtype: DType;
   /** Memory the values begin in; often larger than the shape needs. */
   readonly buffer: DeviceBuffer;
+  /** Place in the differentiation under way (see `tape.ts`); tensors that share memory by reshaping share it. */
+  node?: GradientNode | undefined;
 
   /**
    * Wraps device memory. To make one from values use {@linkcode tensor}, for results {@linkcode empty}.
@@ -84,7 +96,9 @@ export class Tensor {
     if (elementCount(shape) !== this.size) {
       throw new RangeError(`Cannot reshape ${shapeText(this.shape)} to ${shapeText(shape)}`);
     }
-    return new Tensor(this.device, shape, this.dtype, this.buffer);
+    const reshaped = new Tensor(this.device, shape, this.dtype, this.buffer);
+    reshaped.node = this.node;
+    return reshaped;
   }
 
   /** Replaces the values. `values` has exactly as many elements as the tensor. */

@@ -12,6 +12,8 @@ import {
   type WeightDType,
 } from "../kernels/quantise.ts";
 
+import type { GradientNode } from "./tensor.ts";
+
 export type { WeightDType } from "../kernels/quantise.ts";
 
 /** A run of rows of a {@linkcode Weight} in a buffer of its own. */
@@ -41,6 +43,8 @@ export class Weight {
   readonly dtype: WeightDType;
   /** The rows in order, cut where a binding ends. */
   readonly parts: readonly WeightPart[];
+  /** Place in the differentiation under way (see `tape.ts`); frozen weights have none. */
+  node?: GradientNode | undefined;
 
   /** Wraps packed parts. To make one from values use {@linkcode weight} or {@linkcode WeightWriter}. */
   constructor(
