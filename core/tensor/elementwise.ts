@@ -12,7 +12,7 @@ import {
 } from "../kernels/elementwise.ts";
 import { swigluGradientProgram, unaryGradientProgram } from "../kernels/elementwise_gradient.ts";
 import { sumRows } from "./reduction.ts";
-import { note } from "./tape.ts";
+import { isDifferentiated, note } from "./tape.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 
 /** f(x) element by element. Shape of `x`. */
@@ -75,10 +75,14 @@ export function binary(f: Binary, a: Tensor, b: Tensor): Tensor {
     name: f,
     inputs: [a, b],
     outputs: [y],
-    saved: f === "multiply" || f === "swiglu" ? [a, b] : [],
-    backward: ([gradient], [, wantsB]) => {
+    saved: f === "swiglu"
+      ? [a, b]
+      : f === "multiply"
+      ? [...isDifferentiated(a) ? [b] : [], ...isDifferentiated(b) ? [a] : []]
+      : [],
+    backward: ([gradient], [wantsA, wantsB]) => {
       const [left, right] = binaryGradients[f](a, b, gradient!);
-      return [left, wantsB ? overRepeats(right(), b) : undefined];
+      return [wantsA ? left() : undefined, wantsB ? overRepeats(right(), b) : undefined];
     },
   });
   return y;
@@ -89,13 +93,17 @@ function overRepeats(gradient: Tensor, operand: Tensor): Tensor {
   return gradient.size === operand.size ? gradient : sumRows(gradient.reshape(-1, operand.size));
 }
 
-/** The gradient of `a`, and that of `b` before it is summed over its repeats, made when needed. */
-type BinaryGradient = (a: Tensor, b: Tensor, gradient: Tensor) => readonly [Tensor, () => Tensor];
+/** Makers of the gradient of `a`, and of that of `b` before it is summed over its repeats. */
+type BinaryGradient = (
+  a: Tensor,
+  b: Tensor,
+  gradient: Tensor,
+) => readonly [() => Tensor, () => Tensor];
 
 const binaryGradients: Readonly<Record<Binary, BinaryGradient>> = {
-  add: (_a, _b, gradient) => [gradient, () => gradient],
-  subtract: (_a, _b, gradient) => [gradient, () => scale(gradient, -1)],
-  multiply: (a, b, gradient) => [multiply(gradient, b), () => multiply(gradient, a)],
+  add: (_a, _b, gradient) => [() => gradient, () => gradient],
+  subtract: (_a, _b, gradient) => [() => gradient, () => scale(gradient, -1)],
+  multiply: (a, b, gradient) => [() => multiply(gradient, b), () => multiply(gradient, a)],
   swiglu(a, b, gradient) {
     if (b.size !== a.size) {
       throw new RangeError(
@@ -119,7 +127,7 @@ const binaryGradients: Readonly<Record<Binary, BinaryGradient>> = {
       [Math.ceil(a.size / 64)],
       { flops: 16 * a.size, bytes: 20 * a.size },
     );
-    return [left, () => right];
+    return [() => left, () => right];
   },
 };
 

@@ -4,7 +4,10 @@
  * @module
  */
 import { gatherProgram } from "../kernels/gather.ts";
+import { chainProgram, chainSumProgram } from "../kernels/gather_gradient.ts";
 import { packedLayout } from "../kernels/quantise.ts";
+import { fillWords } from "./strided_copy.ts";
+import { note } from "./tape.ts";
 import { empty, shapeText, Tensor } from "./tensor.ts";
 import type { Weight } from "./weight.ts";
 
@@ -54,5 +57,44 @@ export function gatherRows(source: Weight | Tensor, index: Tensor): Tensor {
       { bytes: 8 * count * columns },
     );
   }
+  note({
+    name: "gatherRows",
+    inputs: [source],
+    outputs: [y],
+    saved: [index],
+    backward: ([gradient]) => [sumByRow(gradient!, index, totalRows)],
+  });
+  return y;
+}
+
+/**
+ * Row r of the result is the sum of the rows of x whose index is r, in their order; indices outside are dropped.
+ *
+ * @param x f32 [n, C].
+ * @param index i32 or u32 [n].
+ * @returns f32 [rows, C].
+ */
+function sumByRow(x: Tensor, index: Tensor, rows: number): Tensor {
+  const { device } = x;
+  const [count, columns] = x.shape as [number, number];
+  const y = empty(device, [rows, columns], "f32", "gather gradient");
+  fillWords(y, 0, y.size, 0);
+  if (x.size === 0) return y;
+  const next = empty(device, [count], "u32", "gather chain");
+  device.dispatch(
+    chainProgram(),
+    { index: index.range, next: next.range },
+    { count },
+    [Math.ceil(count / 64)],
+    { bytes: 8 * count },
+  );
+  const steps = Math.ceil(columns / 4);
+  device.dispatch(
+    chainSumProgram(),
+    { x: x.range, index: index.range, next: next.range, y: y.range },
+    { count, columns, steps, rows },
+    [Math.ceil(count * steps / 64)],
+    { flops: x.size, bytes: 8 * x.size },
+  );
   return y;
 }

@@ -6,7 +6,12 @@
 import type { Unary } from "../kernels/elementwise.ts";
 import { loraMergeProgram, loraPackProgram } from "../kernels/lora.ts";
 import { packedLayout } from "../kernels/quantise.ts";
+import { add, unary } from "./elementwise.ts";
+import { outerSum, timesWeight } from "./linear_gradient.ts";
+import { matmul } from "./matmul.ts";
 import { multiplyTensor, multiplyWeight } from "./product.ts";
+import { sumRows } from "./reduction.ts";
+import { isDifferentiated, note } from "./tape.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 import { Weight } from "./weight.ts";
 
@@ -18,6 +23,8 @@ export interface LoraTerm {
   readonly b: Tensor;
   /** Usually alpha / r, or alpha / sqrt(r) for rank-stabilised adapters. */
   readonly scale: number;
+  /** What the adapter's input goes through in training; not applied outside of a differentiation. */
+  readonly dropout?: (x: Tensor) => Tensor;
 }
 
 /** Which rows of x are multiplied, as when tokens are routed to experts. */
@@ -62,6 +69,52 @@ export interface LinearOptions {
  * @throws {RangeError} when shapes do not fit.
  */
 export function linear(x: Tensor, w: Weight, options: LinearOptions = {}): Tensor {
+  const { lora: adapters = [] } = options;
+  const parts = [x, w, options.bias, options.residual];
+  return isDifferentiated(...parts, ...adapters.flatMap(({ a, b }) => [a, b]))
+    ? differentiableLinear(x, w, options)
+    : fusedLinear(x, w, options);
+}
+
+/** The layer in steps that can be differentiated: product and bias, adapters, activation, residual. */
+function differentiableLinear(
+  x: Tensor,
+  w: Weight,
+  { bias, activation, residual, lora = [], select, into }: LinearOptions,
+): Tensor {
+  if (select !== undefined || into !== undefined) {
+    throw new TypeError("Cannot differentiate a linear layer that selects rows or writes in place");
+  }
+  // Without adapters and activation the residual needs no step of its own.
+  const together = lora.length === 0 && activation === undefined ? residual : undefined;
+  const wanted = { ...(bias && { bias }), ...(together && { residual: together }) };
+  let y = fusedLinear(x, w, wanted);
+  note({
+    name: "linear",
+    inputs: [x, w, bias, together],
+    outputs: [y],
+    saved: isDifferentiated(w) ? [x] : [],
+    backward([gradient], [wantsX, wantsW, wantsBias]) {
+      const g = gradient!.reshape(-1, w.rows);
+      return [
+        wantsX ? timesWeight(g, w) : undefined,
+        wantsW ? outerSum(g, x.reshape(-1, w.columns)) : undefined,
+        wantsBias ? sumRows(g) : undefined,
+        gradient,
+      ];
+    },
+  });
+  for (const { a, b, scale, dropout } of lora) {
+    const h = matmul(dropout?.(x) ?? x, a, { transposeB: true, scale });
+    y = add(y, matmul(h, b, { transposeB: true }));
+  }
+  if (activation !== undefined) y = unary(activation, y);
+  return residual === undefined || together !== undefined
+    ? y
+    : add(y, residual.reshape(...y.shape));
+}
+
+function fusedLinear(x: Tensor, w: Weight, options: LinearOptions = {}): Tensor {
   const { bias, activation, residual, lora = [], select, into } = options;
   const { device } = x;
   const n = w.rows, k = w.columns;

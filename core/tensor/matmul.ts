@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { permute } from "./movement.ts";
 import { multiplyTensor } from "./product.ts";
+import { isDifferentiated, note } from "./tape.ts";
 import { elementCount, empty, shapeText, type Tensor } from "./tensor.ts";
 
 /** Variations of {@linkcode matmul}. */
@@ -54,5 +56,28 @@ export function matmul(
     { rows, columns: n, inner },
     { batches, alpha: scale },
   );
+  note({
+    name: "matmul",
+    inputs: [a, b],
+    outputs: [y],
+    saved: [...isDifferentiated(a) ? [b] : [], ...isDifferentiated(b) ? [a] : []],
+    backward([gradient], [wantsA, wantsB]) {
+      const g = gradient!;
+      const da = wantsA ? matmul(g, b, { transposeB: !transposeB, scale }) : undefined;
+      if (!wantsB) return [da, undefined];
+      // A shared right operand sums over the batch as over the rows.
+      const left = shared ? a.reshape(-1, inner) : a, right = shared ? g.reshape(-1, n) : g;
+      const db = transposeB
+        ? matmul(swapLast(right), left, { scale })
+        : matmul(swapLast(left), right, { scale });
+      return [da, db];
+    },
+  });
   return y;
+}
+
+/** The last two axes exchanged. */
+function swapLast(x: Tensor): Tensor {
+  const last = x.shape.length - 1;
+  return permute(x, x.shape.map((_, i) => i === last ? last - 1 : i === last - 1 ? last : i));
 }

@@ -5,72 +5,19 @@
  */
 import type { Device } from "../device/mod.ts";
 import {
-  copyProgram,
-  fillProgram,
   permutationRank,
   permuteProgram,
   scatterProgram,
   transposeGroups,
   transposeProgram,
-  type Width,
 } from "../kernels/movement.ts";
+import { sumRows } from "./reduction.ts";
+import { copyStrided, fillWords, groupsFor, widthOf } from "./strided_copy.ts";
+import { isDifferentiated, note } from "./tape.ts";
 import { type DType, elementCount, empty, shapeText, type Tensor } from "./tensor.ts";
 
 export { reduceMean, sumRows } from "./reduction.ts";
-
-/** Invocations per workgroup of the kernels here. */
-const groupSize = 64;
-
-function groupsFor(count: number): readonly [number] {
-  return [Math.ceil(count / groupSize)];
-}
-
-/** Four words per load where every number allows it. */
-function widthOf(...numbers: number[]): Width {
-  return numbers.every((number) => number % 4 === 0) ? 4 : 1;
-}
-
-/** Words from which one contiguous block is copied without a kernel: that ends a pass, but runs at full bandwidth. */
-const plainCopy = 2 ** 16;
-
-/** Blocks of `inner` words, `outer` times, from and to every so many words; what is absent is 0. */
-interface StridedCopy {
-  readonly outer: number;
-  readonly inner: number;
-  readonly sourceOffset?: number;
-  readonly sourceStride?: number;
-  readonly targetOffset?: number;
-  readonly targetStride?: number;
-}
-
-function copyStrided(source: Tensor, target: Tensor, copy: StridedCopy): void {
-  const size = copy.outer * copy.inner;
-  if (size === 0) return;
-  const { inner, sourceOffset = 0, sourceStride = 0, targetOffset = 0, targetStride = 0 } = copy;
-  if (copy.outer === 1 && size >= plainCopy) {
-    source.device.copy(
-      { buffer: source.buffer, offset: 4 * sourceOffset },
-      { buffer: target.buffer, offset: 4 * targetOffset },
-      4 * size,
-    );
-    return;
-  }
-  const width = widthOf(inner, sourceOffset, sourceStride, targetOffset, targetStride);
-  source.device.dispatch(
-    copyProgram(width),
-    { input: source.range, output: target.range },
-    {
-      count: size / width,
-      inner: inner / width,
-      sourceOffset: sourceOffset / width,
-      sourceStride: sourceStride / width,
-      targetOffset: targetOffset / width,
-      targetStride: targetStride / width,
-    },
-    groupsFor(size / width),
-    { bytes: 8 * size },
-  );
-}
+export { type RowPiece, spliceRows } from "./splice.ts";
 
 /** An axis counted from the front, or undefined when the shape has no such axis. */
 function axisOf(shape: readonly number[], axis: number): number | undefined {
@@ -95,6 +42,13 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
     );
   }
   const y = empty(device, order.map((axis) => shape[axis]!), x.dtype, "permuted");
+  note({
+    name: "permute",
+    inputs: [x],
+    outputs: [y],
+    saved: [],
+    backward: ([gradient]) => [permute(gradient!, order.map((_, axis) => order.indexOf(axis)))],
+  });
   if (x.size === 0) return y;
   const axes = simplify(shape, order);
   if (axes.length > permutationRank) {
@@ -205,6 +159,20 @@ export function concat(parts: readonly Tensor[], axis: number): Tensor {
     });
     offset += block;
   }
+  note({
+    name: "concat",
+    inputs: parts,
+    outputs: [y],
+    saved: [],
+    backward([gradient], wanted) {
+      let start = 0;
+      return parts.map(({ shape }, i) => {
+        const from = start;
+        start += shape[at]!;
+        return wanted[i] ? slice(gradient!, at, from, shape[at]!) : undefined;
+      });
+    },
+  });
   return y;
 }
 
@@ -237,72 +205,28 @@ export function slice(x: Tensor, axis: number, start: number, length: number): T
     sourceStride: x.shape[at]! * inner,
     targetStride: length * inner,
   });
-  return y;
-}
-
-/** Rows of a matrix: all of them, or `length` from `start` on. */
-export interface RowPiece {
-  /** [n, C]. */
-  readonly tensor: Tensor;
-  /** Default 0. */
-  readonly start?: number;
-  /** Default: to the end. */
-  readonly length?: number;
-}
-
-/**
- * Puts row ranges of several matrices one below the other, such as image tokens between text embeddings.
- *
- * @param pieces At least one; equal dtypes and row lengths.
- * @returns [sum of the lengths, C].
- * @throws {RangeError} when the pieces do not fit or a range leaves its matrix.
- */
-export function spliceRows(pieces: readonly RowPiece[]): Tensor {
-  const first = pieces[0]?.tensor;
-  const columns = first?.shape[1];
-  const ranges = pieces.map(({ tensor, start = 0, length = (tensor.shape[0] ?? 0) - start }) => {
-    const { shape, dtype } = tensor;
-    if (
-      shape.length !== 2 || shape[1] !== columns || dtype !== first!.dtype ||
-      !Number.isInteger(start) || !Number.isInteger(length) || start < 0 || length < 0 ||
-      start + length > shape[0]!
-    ) {
-      throw new RangeError(
-        `Cannot splice rows ${start} to ${start + length} of ${dtype} ${
-          shapeText(shape)
-        }: expected a range of ${first!.dtype} [n, ${columns}]`,
-      );
-    }
-    return { tensor, start, length };
+  note({
+    name: "slice",
+    inputs: [x],
+    outputs: [y],
+    saved: [],
+    backward: ([gradient]) => [unslice(gradient!, x.shape, at, start)],
   });
-  if (first === undefined) throw new RangeError("Cannot splice no rows: expected a piece");
-  const rows = ranges.reduce((sum, { length }) => sum + length, 0);
-  const y = empty(first.device, [rows, columns!], first.dtype, "spliced rows");
-  let row = 0;
-  for (const { tensor, start, length } of ranges) {
-    copyStrided(tensor, y, {
-      outer: 1,
-      inner: length * columns!,
-      sourceOffset: start * columns!,
-      targetOffset: row * columns!,
-    });
-    row += length;
-  }
   return y;
 }
 
-function fillWords(target: Tensor, offset: number, count: number, value: number): void {
-  const word = new DataView(new ArrayBuffer(4));
-  if (target.dtype === "f32") word.setFloat32(0, value);
-  else if (target.dtype === "i32") word.setInt32(0, value);
-  else word.setUint32(0, value);
-  target.device.dispatch(
-    fillProgram(),
-    { output: target.range },
-    { count, offset, bits: word.getUint32(0) },
-    groupsFor(count),
-    { bytes: 4 * count },
-  );
+/** Zeros of the given shape with `x` at `start` of an axis: the gradient of {@linkcode slice}. */
+export function unslice(x: Tensor, shape: readonly number[], axis: number, start: number): Tensor {
+  const y = fill(x.device, shape, 0, x.dtype);
+  const inner = elementCount(shape.slice(axis + 1)), block = x.shape[axis]! * inner;
+  copyStrided(x, y, {
+    outer: elementCount(shape.slice(0, axis)),
+    inner: block,
+    sourceStride: block,
+    targetOffset: start * inner,
+    targetStride: shape[axis]! * inner,
+  });
+  return y;
 }
 
 /** A tensor with the same value everywhere. */
@@ -336,6 +260,13 @@ export function padRows(x: Tensor, rows: number, value = 0): Tensor {
   const y = empty(x.device, x.shape.with(0, rows), x.dtype, "padded rows");
   copyStrided(x, y, { outer: 1, inner: x.size });
   fillWords(y, x.size, y.size - x.size, value);
+  note({
+    name: "padRows",
+    inputs: [x],
+    outputs: [y],
+    saved: [],
+    backward: ([gradient]) => [slice(gradient!, 0, 0, have)],
+  });
   return y;
 }
 
@@ -357,6 +288,13 @@ export function broadcastRows(row: Tensor, n: number): Tensor {
     outer: n,
     inner: columns,
     targetStride: columns,
+  });
+  note({
+    name: "broadcastRows",
+    inputs: [row],
+    outputs: [y],
+    saved: [],
+    backward: ([gradient]) => [sumRows(gradient!)],
   });
   return y;
 }
@@ -382,6 +320,9 @@ export function scatterRows(target: Tensor, rows: Tensor, index: Tensor): void {
         shapeText(index.shape)
       } into ${target.dtype} ${shapeText(target.shape)}: expected [n, C] by [n] into [m, C]`,
     );
+  }
+  if (isDifferentiated(target, rows)) {
+    throw new TypeError("Cannot differentiate scatterRows, which changes a tensor in place");
   }
   if (rows.size === 0) return;
   const width = widthOf(columns!);
