@@ -1,25 +1,22 @@
 /**
- * The anatomy of a chest radiograph phantom as implicit shapes: positive inside, roughly in units of the picture's side, so
- * that one function gives soft edges for drawing and exact masks.
- *
- * Coordinates run from 0 to 1, x to the right of the picture (the patient's left), y downwards.
+ * The anatomy of a chest radiograph phantom: lungs, heart, aorta and mediastinum as fields (see `field.ts`), which give soft
+ * edges for drawing and exact masks.
  *
  * @module
  */
+import { ellipse, Field, type Shape } from "./field.ts";
 import { Noise, type Random } from "./random.ts";
 
 /** The patient's side. The patient's right is at the left of the picture. */
 export type Side = "right" | "left";
 
-/** A shape: positive inside, about the distance to its edge. */
-export type Shape = (x: number, y: number) => number;
-
 /** What differs from patient to patient. */
 export interface Chest {
-  /** Pixels in a row of the picture; lungs, heart, aorta and findings are known at them alone. */
+  /** Pixels in a row of the picture. */
   readonly size: number;
   readonly random: Random;
   readonly noise: Noise;
+  readonly sex: "F" | "M";
   /** Middle line. */
   readonly centre: number;
   /** Half the width of the rib cage. */
@@ -28,19 +25,18 @@ export interface Chest {
   readonly apex: number;
   /** Height of the domes of the diaphragm; the patient's right one is higher. */
   readonly dome: Readonly<Record<Side, number>>;
+  /** Height of the diaphragm in every column of pixels. */
+  readonly floor: Float64Array;
+  /** Half the width of neck, shoulders and trunk in every row of pixels. */
+  readonly outline: Float64Array;
   /** Heart width over rib cage width. */
   readonly cardiothoracic: number;
   /** Radius of the aortic knob. */
   readonly knob: number;
-  readonly body: Shape;
-  readonly heart: Shape;
-  readonly aorta: Shape;
-  readonly mediastinum: Shape;
-  readonly trachea: Shape;
-  readonly lung: Readonly<Record<Side, Shape>>;
-  readonly ribs: Shape;
-  readonly clavicles: Shape;
-  readonly spine: Shape;
+  readonly heart: Field;
+  readonly aorta: Field;
+  readonly mediastinum: Field;
+  readonly lung: Readonly<Record<Side, Field>>;
 }
 
 /** What findings ask of the anatomy. */
@@ -64,58 +60,34 @@ function curve(values: readonly number[], t: number): number {
   return b + 0.5 * u * (c - a + u * (2 * a - 5 * b + 4 * c - d + u * (3 * (b - c) + d - a)));
 }
 
-/** Inside an ellipse turned by `angle`. */
-export function ellipse(cx: number, cy: number, rx: number, ry: number, angle = 0): Shape {
-  const cos = Math.cos(angle), sin = Math.sin(angle), small = Math.min(rx, ry);
-  return (x, y) => {
-    const u = ((x - cx) * cos + (y - cy) * sin) / rx, v = (-(x - cx) * sin + (y - cy) * cos) / ry;
-    return (1 - Math.hypot(u, v)) * small;
-  };
-}
-
-/** Inside all of the shapes. */
-export function intersection(...shapes: Shape[]): Shape {
-  return (x, y) => {
-    let least = Infinity;
-    for (const shape of shapes) least = Math.min(least, shape(x, y));
-    return least;
-  };
-}
-
-/** Inside the first shape and outside the second. */
-export function difference(shape: Shape, cut: Shape): Shape {
-  return (x, y) => Math.min(shape(x, y), -cut(x, y));
-}
-
 /** Lateral and medial borders of a lung from apex to base, in half widths of the rib cage. */
-const lateralBorder = [0.22, 0.55, 0.72, 0.83, 0.9, 0.95, 0.97, 0.97];
-const medialBorder = [0.16, 0.13, 0.13, 0.14, 0.15, 0.16, 0.17, 0.18];
+const lateralBorder = [0.34, 0.64, 0.78, 0.87, 0.93, 0.97, 0.985, 0.98];
+const medialBorder = [0.15, 0.13, 0.13, 0.14, 0.15, 0.16, 0.17, 0.18];
 
 /** Where the wall of the chest is, in half widths of the rib cage, at a share of the way from apex to base. */
 export function wallAt(share: number): number {
   return curve(lateralBorder, share);
 }
 
-/** Looks a shape up on the pixel grid of a picture instead of computing it again and again. */
-export function onGrid(shape: Shape, size: number): Shape {
-  const values = new Float32Array(size * size);
-  for (let j = 0, i = 0; j < size; j++) {
-    for (let k = 0; k < size; k++, i++) values[i] = shape((k + 0.5) / size, (j + 0.5) / size);
-  }
-  return (x, y) => values[Math.floor(y * size) * size + Math.floor(x * size)]!;
+/** How far below its dome the diaphragm is, at a distance from the middle in half widths of the rib cage. */
+function domeDrop(u: number): number {
+  const lateral = Math.min(1, Math.max(0, u - 0.42) / 0.55), medial = Math.max(0, 0.42 - u) / 0.42;
+  return 0.105 * lateral ** 2.4 + 0.035 * medial ** 2;
 }
 
-/**
- * Draws a patient.
- *
- * @param size Side of the picture: lungs, heart and aorta are known at its pixels alone.
- */
+/** One value per pixel of a row or column; the function gets the place of its centre. */
+function perPixel(size: number, value: (place: number) => number): Float64Array {
+  return Float64Array.from({ length: size }, (_, n) => value((n + 0.5) / size));
+}
+
+/** Draws a patient. */
 export function makeChest(random: Random, traits: ChestTraits, size: number): Chest {
   const noise = new Noise(random);
-  const centre = 0.5 + random.uniform(-0.025, 0.025);
-  const halfWidth = random.uniform(0.35, 0.4);
-  const apex = random.uniform(0.08, 0.13);
-  const right = random.uniform(0.7, 0.77);
+  const sex = random.chance(0.5) ? "F" : "M";
+  const centre = 0.5 + random.uniform(-0.03, 0.03);
+  const halfWidth = random.uniform(0.345, 0.41);
+  const apex = random.uniform(0.06, 0.13);
+  const right = random.uniform(0.68, 0.78);
   const dome = { right, left: right + random.uniform(0.015, 0.04) };
   const cardiothoracic = traits.cardiomegaly
     ? random.uniform(0.57, 0.68)
@@ -123,24 +95,14 @@ export function makeChest(random: Random, traits: ChestTraits, size: number): Ch
   const knob = traits.aorticEnlargement
     ? random.uniform(0.062, 0.078)
     : random.uniform(0.032, 0.04);
-
-  const lungOf = (side: Side): Shape => (x, y) => {
-    const u = (x - centre) * sideSign(side) / halfWidth;
-    const base = dome[side];
-    const t = (y - apex) / (base - apex);
-    // The costophrenic angle lies below the dome, at the lateral wall.
-    const floor = base + 0.035 * (1 - curve([0.9, 1, 1, 0.8, 0.3], u)) +
-      0.11 * Math.max(0, u - 0.5) ** 1.5;
-    const lateral = (curve(lateralBorder, t) - u) * halfWidth;
-    const medial = (u - curve(medialBorder, t)) * halfWidth;
-    const top = y - apex - 0.1 * Math.max(0, u - 0.32) ** 2;
-    const value = Math.min(lateral, medial, top, floor - y);
-    // Only the border is uneven; what is far from it needs no noise.
-    return Math.abs(value) > 0.06 ? value : value + 0.006 * noise.value(x, y, 5, 2);
-  };
+  const floor = perPixel(size, (x) => {
+    const share = Math.min(Math.max(0.5 + (x - centre) / 0.16, 0), 1);
+    const height = dome.right + (dome.left - dome.right) * share * share * (3 - 2 * share);
+    return height + domeDrop(Math.abs(x - centre) / halfWidth);
+  });
 
   const heartWidth = cardiothoracic * halfWidth;
-  const heartY = (dome.right + dome.left) / 2 - 0.105 - 0.05 * (cardiothoracic - 0.44);
+  const heartY = (dome.right + dome.left) / 2 - 0.085 - 0.05 * (cardiothoracic - 0.44);
   const ventricles = ellipse(
     centre + 0.25 * heartWidth,
     heartY,
@@ -150,103 +112,95 @@ export function makeChest(random: Random, traits: ChestTraits, size: number): Ch
   );
   // The vessels above narrow the silhouette towards the arch.
   const base = ellipse(centre + 0.03, heartY - 0.12, 0.4 * heartWidth + 0.012, 0.12);
-  const heartShape: Shape = (x, y) => {
-    const a = ventricles(x, y), b = base(x, y);
-    // Smooth union, so that the waist has no notch.
-    const h = Math.min(Math.max(0.5 + (a - b) / 0.08, 0), 1);
-    return b + (a - b) * h + 0.04 * h * (1 - h);
-  };
-  const diaphragm: Shape = (x, y) =>
-    Math.min(dome.right, dome.left) + 0.025 + 0.05 * Math.abs(x - centre) - y;
-  const heart = intersection(
-    (x, y) => heartShape(x, y) + 0.004 * noise.value(x, y, 7, 2),
-    diaphragm,
+  const heartFloor = Math.min(dome.right, dome.left) + 0.045;
+  const heart = Field.of(
+    (x, y) => {
+      const a = ventricles(x, y), b = base(x, y);
+      // Smooth union, so that the waist has no notch.
+      const h = Math.min(Math.max(0.5 + (a - b) / 0.08, 0), 1);
+      const value = b + (a - b) * h + 0.04 * h * (1 - h);
+      const below = heartFloor + 0.05 * Math.abs(x - centre) - y;
+      // Only the border is uneven; what is far from it needs no noise.
+      const even = Math.abs(value) > 0.06;
+      return Math.min(even ? value : value + 0.004 * noise.value(x, y, 7, 2), below);
+    },
+    size,
+    [centre - 0.35, heartY - 0.34, centre + 0.42, heartFloor + 0.1],
   );
 
   const knobY = apex + 0.17;
   const arch = ellipse(centre + 0.045 + 0.55 * knob, knobY, knob, knob * 1.1);
-  const descending: Shape = (x, y) =>
-    Math.min(
-      0.55 * knob + 0.012 - Math.abs(x - centre - 0.035 - 0.4 * knob + 0.02 * (y - knobY)),
-      y - knobY,
-      dome.left - 0.06 - y,
-    );
-  const aorta: Shape = (x, y) => Math.max(arch(x, y), descending(x, y));
+  const aorta = Field.of(
+    (x, y) => {
+      const descending = Math.min(
+        0.55 * knob + 0.012 - Math.abs(x - centre - 0.035 - 0.4 * knob + 0.02 * (y - knobY)),
+        y - knobY,
+        dome.left - 0.06 - y,
+      );
+      return Math.max(arch(x, y), descending);
+    },
+    size,
+    [centre - 0.2, knobY - 0.22, centre + 0.3, dome.left + 0.06],
+  );
 
-  const mediastinum: Shape = (x, y) => {
-    if (Math.abs(x - centre) > 0.15) return -0.05;
+  const contour = perPixel(size, (y) => {
     const t = (y - apex) / (dome.right - apex);
-    return (0.055 + 0.012 * noise.value(0.2, y, 4, 2) + 0.03 * Math.max(0, t - 0.1)) -
-      Math.abs(x - centre - 0.008);
+    return 0.056 + 0.02 * noise.value(0.2, y, 4, 2) + 0.03 * Math.max(0, t - 0.1);
+  });
+  const mediastinum = Field.of(
+    (x, y) => contour[Math.floor(y * size)] - Math.abs(x - centre - 0.008),
+    size,
+    [centre - 0.22, 0, centre + 0.23, 1],
+  );
+
+  const lungOf = (side: Side): Field => {
+    const sign = sideSign(side), base = dome[side];
+    const rows = (border: readonly number[]) =>
+      perPixel(size, (y) => curve(border, (y - apex) / (base - apex)) * halfWidth);
+    const lateral = rows(lateralBorder), medial = rows(medialBorder);
+    const shape = (x: number, y: number) => {
+      const across = (x - centre) * sign, row = Math.floor(y * size);
+      const u = across / halfWidth - 0.31;
+      const top = y - apex - (u > 0 ? 1.7 : 2.2) * halfWidth * u * u;
+      const bottom = floor[Math.floor(x * size)] - y;
+      const value = Math.min(lateral[row] - across, across - medial[row], top, bottom);
+      return Math.abs(value) > 0.06 ? value : value + 0.006 * noise.value(x, y, 5, 2);
+    };
+    const [from, to] = side === "left" ? [centre, 1] : [0, centre];
+    const all = Field.of(shape, size, [from, apex - 0.08, to, base + 0.16]);
+    const free = all.without(heart).without(mediastinum);
+    const out: Shape = (x, y) => -arch(x, y);
+    return side === "left" ? free.cut(out) : free;
   };
-  const trachea: Shape = (x, y) => Math.min(0.017 - Math.abs(x - centre + 0.004), apex + 0.19 - y);
-  const spine: Shape = (x) => 0.034 - Math.abs(x - centre);
 
   // Neck, shoulders that leave the picture, armpits, trunk.
-  const outline = [
-    0.13,
+  const widths = [
+    random.uniform(0.12, 0.15),
     0.3,
-    0.47,
-    0.54,
-    0.53,
+    0.49,
+    0.56,
+    0.55,
     halfWidth + 0.1,
-    halfWidth + 0.075,
+    halfWidth + random.uniform(0.06, 0.09),
     halfWidth + 0.07,
-    halfWidth + 0.08,
+    halfWidth + random.uniform(0.07, 0.12),
   ];
-  const body: Shape = (x, y) => curve(outline, y * 1.6) - Math.abs(x - centre);
-
-  const pairs = Array.from({ length: 9 }, (_, n) => ({
-    y: apex - 0.01 + n * (dome.right - apex + 0.09) / 9,
-    drop: 0.055 + 0.012 * n,
-    reach: curve(lateralBorder, (n + 0.5) / 8) * halfWidth + 0.012,
-  }));
-  const ribs: Shape = (x, y) => {
-    const u = Math.abs(x - centre);
-    let nearest = -1;
-    for (const { y: from, drop, reach } of pairs) {
-      const t = u / reach;
-      if (t > 1.02 || t < 0.1 || y < from - 0.03 || y > from + drop + 0.19) continue;
-      // Posterior ribs fall towards the side; anterior ones come back more steeply and are fainter.
-      const posterior = from + drop * t ** 1.4 - 0.012 * Math.sin(Math.PI * t);
-      const anterior = from + drop + 0.17 - 0.1 * Math.sqrt(Math.max(0, 1 - t)) - 0.05 * t;
-      nearest = Math.max(
-        nearest,
-        0.0105 - Math.abs(y - posterior),
-        t > 0.35 ? 0.006 - Math.abs(y - anterior) : -1,
-      );
-    }
-    return nearest;
-  };
-  const clavicles: Shape = (x, y) => {
-    const u = Math.abs(x - centre);
-    if (u < 0.02 || u > halfWidth * 0.98) return -1;
-    const line = apex + 0.085 - 0.075 * (u / halfWidth) + 0.012 * Math.sin(9 * u);
-    return 0.014 - Math.abs(y - line);
-  };
-
-  const heartGrid = onGrid(heart, size);
-  const middle = onGrid(mediastinum, size);
-  const lungGrid = (side: Side, cut: Shape) =>
-    onGrid(difference(difference(difference(lungOf(side), heartGrid), middle), cut), size);
   return {
     size,
     random,
     noise,
+    sex,
     centre,
     halfWidth,
     apex,
     dome,
+    floor,
+    outline: perPixel(size, (y) => curve(widths, y * 1.6)),
     cardiothoracic,
     knob,
-    body,
-    heart: heartGrid,
-    aorta: onGrid(aorta, size),
-    mediastinum: middle,
-    trachea,
-    lung: { right: lungGrid("right", () => -1), left: lungGrid("left", arch) },
-    ribs,
-    clavicles,
-    spine,
+    heart,
+    aorta,
+    mediastinum,
+    lung: { right: lungOf("right"), left: lungOf("left") },
   };
 }

@@ -3,17 +3,9 @@
  *
  * @module
  */
-import {
-  type Chest,
-  difference,
-  ellipse,
-  intersection,
-  onGrid,
-  type Shape,
-  type Side,
-  sideSign,
-  wallAt,
-} from "./chest_anatomy.ts";
+import type { Box } from "@medvlm/core";
+import { type Chest, type Side, sideSign, wallAt } from "./chest_anatomy.ts";
+import { ellipse, type Field, type Shape } from "./field.ts";
 import type { Random } from "./random.ts";
 
 /** Names as in VinDr-CXR's label list. */
@@ -35,13 +27,16 @@ export type Zone = "upper" | "middle" | "lower";
 
 /** One instance of a finding. */
 export interface ChestFinding {
+  /** What it is. */
   readonly label: ChestLabel;
   /** Absent for findings of the middle. */
   readonly side?: Side;
+  /** Third of the lung it lies in; absent for findings of the middle. */
   readonly zone?: Zone;
+  /** Size, or degree for heart and aorta. */
   readonly severity: "small" | "moderate" | "large";
   /** Region the finding occupies. */
-  readonly shape: Shape;
+  readonly field: Field;
   /** Added attenuation inside, negative where there is more air. */
   readonly density: number;
   /** Structure inside: a share of the density that varies. */
@@ -78,12 +73,18 @@ function place(
     const height = chest.dome[side] - chest.apex;
     const x = chest.centre + sideSign(side) * chest.halfWidth * random.uniform(0.35, 0.72);
     const y = chest.apex + height * (third + random.uniform(-0.07, 0.07));
-    if (chest.lung[side](x, y) < 0.7 * radius) continue;
-    if (others.every(({ shape, label }) => label === "Cardiomegaly" || shape(x, y) < -radius)) {
+    if (chest.lung[side].at(x, y) < 0.7 * radius) continue;
+    if (others.every(({ field, label }) => label === "Cardiomegaly" || field.at(x, y) < -radius)) {
       return { side, zone, x, y };
     }
   }
   return undefined;
+}
+
+/** The part of the picture around a shape of this radius in which its edge is soft or others must keep away from it. */
+function around(x: number, y: number, radius: number): Box {
+  const reach = radius + 0.12;
+  return [x - reach, y - reach, x + reach, y + reach];
 }
 
 const zones = ["upper", "middle", "lower"] as const;
@@ -95,17 +96,17 @@ function effusion(chest: Chest, random: Random, side: Side): ChestFinding {
   // The meniscus climbs along the chest wall.
   const fluid: Shape = (x, y) => {
     const u = (x - chest.centre) * sign / chest.halfWidth;
-    return y - surface + 0.1 * Math.max(0, u - 0.35) ** 2 + 0.004 * chest.noise.value(x, y, 6, 2);
+    return y - surface + 0.22 * Math.max(0, u - 0.35) ** 2 + 0.004 * chest.noise.value(x, y, 6, 2);
   };
   return {
     label: "Pleural effusion",
     side,
     zone: "lower",
     severity: severities[level]!,
-    shape: intersection(chest.lung[side], fluid),
-    density: 0.62,
+    field: chest.lung[side].cut(fluid),
+    density: 0.78,
     texture: 0.06,
-    blur: 0.02,
+    blur: 0.01,
   };
 }
 
@@ -115,20 +116,19 @@ function pneumothorax(chest: Chest, random: Random, side: Side): ChestFinding {
   const depth = [0.13, 0.22, 0.34][level]!;
   const lower = chest.apex + (chest.dome[side] - chest.apex) * random.uniform(0.55, 0.8);
   // The collapsed lung draws back from apex and wall: what is left outside its line is air.
-  const collapsed: Shape = (x, y) => {
+  const air: Shape = (x, y) => {
     const u = (x - chest.centre) * sign / chest.halfWidth;
     const wall = wallAt((y - chest.apex) / (chest.dome[side] - chest.apex)) -
       depth * (1 - Math.max(0, y - chest.apex) / (lower - chest.apex));
     const inside = Math.min((wall - u) * chest.halfWidth, y - chest.apex - depth * 0.22);
-    return inside + 0.006 * chest.noise.value(x, y, 4, 2);
+    return Math.min(lower - y, -inside - 0.006 * chest.noise.value(x, y, 4, 2));
   };
-  const air = intersection(difference(chest.lung[side], collapsed), (_, y) => lower - y);
   return {
     label: "Pneumothorax",
     side,
     zone: "upper",
     severity: severities[level]!,
-    shape: air,
+    field: chest.lung[side].cut(air),
     density: -0.16,
     texture: 0,
     blur: 0.004,
@@ -156,7 +156,7 @@ function consolidation(
     side,
     zone,
     severity: severities[level]!,
-    shape: intersection(ragged, chest.lung[side]),
+    field: chest.lung[side].cut(ragged, around(x, y, 1.3 * radius)),
     density: 0.42,
     texture: 0.45,
     blur: 0.03,
@@ -178,9 +178,9 @@ function nodule(chest: Chest, others: readonly ChestFinding[]): ChestFinding | u
     side,
     zone,
     severity: severities[level]!,
-    shape: intersection(
+    field: chest.lung[side].cut(
       ellipse(x, y, radius, radius * random.uniform(0.85, 1.15), random.uniform(0, 3)),
-      chest.lung[side],
+      around(x, y, 1.15 * radius),
     ),
     density: 0.34,
     texture: 0.1,
@@ -198,13 +198,14 @@ function atelectasis(chest: Chest, others: readonly ChestFinding[]): ChestFindin
   const { x, y, side } = at;
   const level = random.whole(0, 2);
   const tilt = sideSign(side) * random.uniform(-0.25, 0.1);
-  const band = ellipse(x, y, [0.06, 0.085, 0.11][level]!, [0.009, 0.013, 0.02][level]!, tilt);
+  const length = [0.06, 0.085, 0.11][level]!;
+  const band = ellipse(x, y, length, [0.009, 0.013, 0.02][level]!, tilt);
   return {
     label: "Atelectasis",
     side,
     zone: "lower",
     severity: severities[level]!,
-    shape: intersection(band, chest.lung[side]),
+    field: chest.lung[side].cut(band, around(x, y, length)),
     density: 0.3,
     texture: 0.15,
     blur: 0.006,
@@ -228,15 +229,14 @@ export function drawKinds(random: Random, { normal, each }: Prevalence): Readonl
 }
 
 /**
- * The instances of every kind, looked up on the picture's grid. Nodules are 1 to 5; effusions and consolidations may be on
+ * The instances of every kind. Nodules are 1 to 5; effusions and consolidations may be on
  * both sides. What finds no free place is left out.
  */
 export function drawFindings(chest: Chest, kinds: ReadonlySet<ChestLabel>): ChestFinding[] {
   const { random } = chest;
   const findings: ChestFinding[] = [];
   const add = (finding: ChestFinding | undefined) => {
-    if (finding === undefined) return;
-    findings.push({ ...finding, shape: onGrid(finding.shape, chest.size) });
+    if (finding !== undefined) findings.push(finding);
   };
   const side = (): Side => random.chance(0.5) ? "left" : "right";
   const whole = { texture: 0, blur: 0, density: 0 };
@@ -246,13 +246,13 @@ export function drawFindings(chest: Chest, kinds: ReadonlySet<ChestLabel>): Ches
       : chest.cardiothoracic > 0.6
       ? "moderate"
       : "small";
-    findings.push({ label: "Cardiomegaly", severity, shape: chest.heart, ...whole });
+    findings.push({ label: "Cardiomegaly", severity, field: chest.heart, ...whole });
   }
   if (kinds.has("Aortic enlargement")) {
     findings.push({
       label: "Aortic enlargement",
       severity: chest.knob > 0.07 ? "moderate" : "small",
-      shape: chest.aorta,
+      field: chest.aorta,
       ...whole,
     });
   }

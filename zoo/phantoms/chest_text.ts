@@ -5,10 +5,10 @@
  */
 import type { Example, Finding, Mask, Region } from "@medvlm/core";
 import type { ChestInstance, ChestPhantom } from "./chest.ts";
-import { maskBox } from "./chest.ts";
 import { type ChestLabel, chestLabels } from "./chest_findings.ts";
 import { closedQuestions, openQuestions } from "./chest_questions.ts";
 import { chestReport, findingNames, ofLabel, wholeReport } from "./chest_report.ts";
+import { maskBox } from "./field.ts";
 import { Random } from "./random.ts";
 import { capital, listed } from "./wording.ts";
 

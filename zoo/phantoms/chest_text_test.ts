@@ -1,8 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
-import { type ChestPhantom, chestPhantom, maskBox } from "./chest.ts";
+import { type ChestPhantom, chestPhantom } from "./chest.ts";
 import { chestLabels } from "./chest_findings.ts";
 import { findingNames, ofLabel } from "./chest_report.ts";
 import { chestExamples, globalLabels } from "./chest_text.ts";
+import { maskBox } from "./field.ts";
 
 const SIZE = 64;
 const phantoms = Array.from(

@@ -26,13 +26,52 @@ export class Random {
     this.#purpose = purpose;
   }
 
-  /** Uniform in (low, high). */
-  uniform(low = 0, high = 1): number {
+  /** 32 random bits. */
+  #word(): number {
     if (this.#used === this.#words.length) {
       this.#words = philox4x32([this.#block++, 0, this.#stream, this.#purpose], this.#key);
       this.#used = 0;
     }
-    return low + (high - low) * uniformOf(this.#words[this.#used++]);
+    return this.#words[this.#used++];
+  }
+
+  /** Uniform in (low, high). */
+  uniform(low = 0, high = 1): number {
+    return low + (high - low) * uniformOf(this.#word());
+  }
+
+  /**
+   * Many words of 32 random bits, for what needs one per pixel: a small fast counting generator (sfc32, in the public
+   * domain by C. Doty-Humphrey) that starts from four draws.
+   */
+  words(count: number): Uint32Array {
+    const words = new Uint32Array(count);
+    let a = this.#word() | 0,
+      b = this.#word() | 0,
+      c = this.#word() | 0,
+      counter = this.#word() | 0;
+    // The first dozen rounds only mix the start.
+    for (let n = -12; n < count; n++) {
+      const sum = (a + b + counter) | 0;
+      counter = (counter + 1) | 0;
+      a = b ^ (b >>> 9);
+      b = (c + (c << 3)) | 0;
+      c = ((c << 21) | (c >>> 11)) + sum | 0;
+      if (n >= 0) words[n] = sum;
+    }
+    return words;
+  }
+
+  /** Many draws that are nearly standard normal: sums of four bytes, so that none is beyond 3.5. */
+  normals(count: number): Float32Array {
+    const values = new Float32Array(count), words = this.words(count);
+    const deviation = Math.sqrt((256 ** 2 - 1) / 3);
+    for (let n = 0; n < count; n++) {
+      const word = words[n];
+      const sum = (word & 255) + (word >>> 8 & 255) + (word >>> 16 & 255) + (word >>> 24);
+      values[n] = (sum - 510) / deviation;
+    }
+    return values;
   }
 
   /** Whole number from low to high, both included. */
@@ -83,7 +122,9 @@ export class Noise {
   /** @param bits The lattice has `2 ** bits` points across and repeats after them. */
   constructor(random: Random, bits = 5) {
     this.#bits = bits;
-    this.#lattice = Float32Array.from({ length: 4 ** bits }, () => random.uniform(-1, 1));
+    const words = random.words(4 ** bits);
+    this.#lattice = new Float32Array(words.length);
+    for (let n = 0; n < words.length; n++) this.#lattice[n] = 2 * uniformOf(words[n]) - 1;
   }
 
   #at(x: number, y: number): number {
@@ -106,5 +147,37 @@ export class Noise {
       weight += scale;
     }
     return sum / weight;
+  }
+
+  /**
+   * The values at the pixels of a picture of `size` x `size`, row by row: those of {@linkcode value}, up to rounding,
+   * in a fraction of the time.
+   */
+  map(size: number, frequency: number, octaves = 3): Float32Array {
+    const out = new Float32Array(size * size);
+    const bits = this.#bits, lattice = this.#lattice, last = 2 ** bits - 1;
+    const columns = new Int32Array(size), weights = new Float32Array(size);
+    let sum = 0;
+    for (let octave = 0, scale = 1; octave < octaves; octave++, scale /= 2, frequency *= 2) {
+      sum += scale;
+      for (let k = 0; k < size; k++) {
+        const x = (k + 0.5) / size * frequency + 7.3 * octave, left = Math.floor(x), f = x - left;
+        columns[k] = left & last;
+        weights[k] = f * f * (3 - 2 * f);
+      }
+      for (let j = 0, i = 0; j < size; j++) {
+        const y = (j + 0.5) / size * frequency + 3.1 * octave, top = Math.floor(y), f = y - top;
+        const v = f * f * (3 - 2 * f);
+        const here = (top & last) << bits, below = ((top + 1) & last) << bits;
+        for (let k = 0; k < size; k++, i++) {
+          const u = weights[k], column = columns[k], next = (column + 1) & last;
+          const upper = lattice[here + column] * (1 - u) + lattice[here + next] * u;
+          const lower = lattice[below + column] * (1 - u) + lattice[below + next] * u;
+          out[i] += scale * (upper * (1 - v) + lower * v);
+        }
+      }
+    }
+    for (let i = 0; i < out.length; i++) out[i] /= sum;
+    return out;
   }
 }
