@@ -49,7 +49,10 @@ fn rotation(position: u32, i: u32) -> vec2<f32> {
 `;
 }
 
-/** Rotates every head of every token. Dispatch ceil(tokens * heads * headSize / 2 / 64). */
+/**
+ * Rotates every head of every token, forwards for `direction` 1 and back, which is its transpose, for -1.
+ * Dispatch ceil(tokens * heads * headSize / 2 / 64).
+ */
 export function ropeProgram(headSize: number, theta: number): Program {
   const half = headSize / 2;
   const frequencies = ropeFrequencies(headSize, theta);
@@ -59,7 +62,15 @@ export function ropeProgram(headSize: number, theta: number): Program {
       positions: { type: "u32", access: "read" },
       output: { type: "f32", access: "read_write" },
     },
-    parameters: { tokens: "u32", heads: "u32", offset: "u32", stride: "u32" },
+    parameters: {
+      tokens: "u32",
+      heads: "u32",
+      offset: "u32",
+      stride: "u32",
+      outputOffset: "u32",
+      outputStride: "u32",
+      direction: "f32",
+    },
     wgsl: /* wgsl */ `
 ${ropeWgsl(headSize, theta)}
 @compute @workgroup_size(64)
@@ -71,21 +82,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let t = index / ${half}u / params.heads;
   if (t >= params.tokens) { return; }
   let at = params.offset + t * params.stride + h * ${headSize}u + i;
-  let to = (t * params.heads + h) * ${headSize}u + i;
-  let r = rotation(positions[t], i);
+  let to = params.outputOffset + t * params.outputStride + h * ${headSize}u + i;
+  let r = rotation(positions[t], i) * vec2<f32>(1.0, params.direction);
   let a = input[at];
   let b = input[at + ${half}u];
   output[to] = a * r.x - b * r.y;
   output[to + ${half}u] = b * r.x + a * r.y;
 }`,
-    host({ input, positions, output }, { tokens, heads, offset, stride }) {
+    host({ input, positions, output }, parameters) {
+      const { tokens, heads, offset, stride, outputOffset, outputStride, direction } = parameters;
       for (let t = 0; t < tokens; t++) {
         for (let i = 0; i < half; i++) {
-          const angle = positions[t]! * frequencies[i]!;
+          const angle = direction * positions[t]! * frequencies[i]!;
           const cosine = Math.cos(angle), sine = Math.sin(angle);
           for (let h = 0; h < heads; h++) {
             const at = offset + t * stride + h * headSize + i;
-            const to = (t * heads + h) * headSize + i;
+            const to = outputOffset + t * outputStride + h * headSize + i;
             const a = input[at]!, b = input[at + half]!;
             output[to] = a * cosine - b * sine;
             output[to + half] = b * cosine + a * sine;

@@ -5,6 +5,7 @@
  */
 import { appendProgram } from "../kernels/append.ts";
 import { rowSpans } from "./heads.ts";
+import { isDifferentiated } from "./tape.ts";
 import { shapeText, type Tensor } from "./tensor.ts";
 
 /**
@@ -14,6 +15,7 @@ import { shapeText, type Tensor } from "./tensor.ts";
  * @param rows [count, columns], of the target's dtype.
  * @param start u32 [1], the first row to write. A recorded append follows its value from replay to replay.
  * @throws {RangeError} when the shapes do not fit.
+ * @throws {TypeError} when differentiated, because it changes a tensor in place.
  */
 export function appendRows(target: Tensor, rows: Tensor, start: Tensor): void {
   const columns = target.shape[1] ?? 0;
@@ -26,6 +28,9 @@ export function appendRows(target: Tensor, rows: Tensor, start: Tensor): void {
         shapeText(target.shape)
       } at ${start.dtype} ${shapeText(start.shape)}: expected equal columns and one u32`,
     );
+  }
+  if (isDifferentiated(target, rows)) {
+    throw new TypeError("Cannot differentiate appendRows, which changes a tensor in place");
   }
   for (const { firstRow, rows: count, range } of rowSpans(target)) {
     target.device.dispatch(

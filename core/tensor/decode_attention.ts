@@ -5,6 +5,7 @@
  */
 import { decodeGroup, decodeLanes, decodeMerge, mergeWidth } from "../kernels/attention_decode.ts";
 import { broadcastLanes, rowSpans } from "./heads.ts";
+import { isDifferentiated } from "./tape.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 
 /** Heads of a cached attention. */
@@ -32,6 +33,7 @@ const splitKeys = 64;
  * @param options.scale Factor of q . k. Default 1 / sqrt(headSize).
  * @returns [1, heads * headSize].
  * @throws {RangeError} when the shapes do not fit.
+ * @throws {TypeError} when differentiated: decoding is for inference, `attention` has gradients.
  */
 export function decodeAttention(
   q: Tensor,
@@ -57,6 +59,11 @@ export function decodeAttention(
       }: expected ${heads} heads of ${headSize}, caches [capacity, ${
         keyHeads * headSize
       }] and one u32`,
+    );
+  }
+  if (isDifferentiated(q, cacheKeys, cacheValues)) {
+    throw new TypeError(
+      "Cannot differentiate decodeAttention; attend to all tokens at once instead",
     );
   }
   const { device } = q;

@@ -4,7 +4,9 @@
  * @module
  */
 import { ropeAppendProgram, ropeProgram } from "../kernels/rope.ts";
-import { type HeadsView, locateHeads, rowSpans } from "./heads.ts";
+import { type HeadsView, type LocatedHeads, locateHeads, rowSpans } from "./heads.ts";
+import { isDifferentiated, note } from "./tape.ts";
+import { emptyGradient } from "./view_gradient.ts";
 import { empty, shapeText, Tensor } from "./tensor.ts";
 
 /** How to rotate. */
@@ -34,6 +36,32 @@ function checkHeads(operation: string, width: number, headSize: number, position
   }
 }
 
+function queueRotation(
+  input: LocatedHeads,
+  output: LocatedHeads,
+  positions: Tensor,
+  { headSize, theta = 10000 }: RopeOptions,
+  heads: number,
+  direction: 1 | -1,
+): void {
+  const tokens = positions.size, pairs = tokens * heads * headSize / 2;
+  positions.device.dispatch(
+    ropeProgram(headSize, theta),
+    { input: input.range, positions: positions.range, output: output.range },
+    {
+      tokens,
+      heads,
+      offset: input.offset,
+      stride: input.stride,
+      outputOffset: output.offset,
+      outputStride: output.stride,
+      direction,
+    },
+    [Math.ceil(pairs / 64)],
+    { flops: 30 * pairs, bytes: 16 * pairs },
+  );
+}
+
 /**
  * Rotates dimension i of every head with dimension i + headSize / 2 by position * theta^(-2 i / headSize).
  *
@@ -43,7 +71,7 @@ function checkHeads(operation: string, width: number, headSize: number, position
  * @throws {RangeError} when the shapes do not fit.
  */
 export function rope(x: Tensor | HeadsView, positions: Tensor, options: RopeOptions): Tensor {
-  const { headSize, theta = 10000 } = options;
+  const { headSize } = options;
   const { tensor } = view(x);
   const width = options.heads === undefined ? tensor.shape.at(-1) ?? 0 : options.heads * headSize;
   checkHeads("rotate", width, headSize, positions);
@@ -55,13 +83,23 @@ export function rope(x: Tensor | HeadsView, positions: Tensor, options: RopeOpti
   }
   const input = locateHeads("rotate: x", view(x), tokens, width);
   const output = empty(tensor.device, [tokens, width], "f32", "rope");
-  tensor.device.dispatch(
-    ropeProgram(headSize, theta),
-    { input: input.range, positions: positions.range, output: output.range },
-    { tokens, heads: width / headSize, offset: input.offset, stride: input.stride },
-    [Math.ceil(output.size / 2 / 64)],
-    { flops: 15 * output.size, bytes: 8 * output.size },
-  );
+  const heads = width / headSize;
+  const whole: LocatedHeads = { range: output.range, offset: 0, stride: width };
+  queueRotation(input, whole, positions, options, heads, 1);
+  note({
+    name: "rope",
+    inputs: [tensor],
+    outputs: [output],
+    saved: [positions],
+    backward([gradient]) {
+      const target = emptyGradient(tensor, tokens * width);
+      // The view's place in the gradient is its place in the tensor.
+      const place = { ...input, range: { ...input.range, buffer: target.buffer } };
+      const turned = { ...whole, range: gradient!.range };
+      queueRotation(turned, place, positions, options, heads, -1);
+      return [target];
+    },
+  });
   return output;
 }
 
@@ -75,6 +113,7 @@ export function rope(x: Tensor | HeadsView, positions: Tensor, options: RopeOpti
  * @param cacheValues [capacity, any], changed in place.
  * @param positions u32 or i32 [tokens], not negative, no two alike.
  * @throws {RangeError} when the shapes do not fit.
+ * @throws {TypeError} when differentiated: caches are for inference.
  */
 export function ropeAppend(
   k: Tensor | HeadsView,
@@ -98,6 +137,9 @@ export function ropeAppend(
     );
   }
   checkHeads("rotate and append", keyWidth, headSize, positions);
+  if (isDifferentiated(view(k).tensor, view(v).tensor, cacheKeys, cacheValues)) {
+    throw new TypeError("Cannot differentiate ropeAppend, which changes caches in place");
+  }
   const tokens = positions.size;
   const key = locateHeads("append: k", view(k), tokens, keyWidth);
   const value = locateHeads("append: v", view(v), tokens, valueWidth);

@@ -5,6 +5,8 @@
  */
 import { rowTeam, teamGroups } from "../kernels/row_team.ts";
 import { softmaxProgram } from "../kernels/softmax.ts";
+import { softmaxGradientProgram } from "../kernels/softmax_gradient.ts";
+import { note } from "./tape.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 
 /**
@@ -38,5 +40,27 @@ export function softmax(x: Tensor, { scale = 1 }: { scale?: number } = {}): Tens
     [teamGroups(team, rows)],
     { flops: 6 * x.size, bytes: 8 * x.size },
   );
+  note({
+    name: "softmax",
+    inputs: [x],
+    outputs: [y],
+    saved: [y],
+    backward: ([gradient]) => [softmaxGradient(y, gradient!, scale)],
+  });
   return y;
+}
+
+function softmaxGradient(y: Tensor, gradient: Tensor, scale: number): Tensor {
+  const output = empty(y.device, y.shape, "f32", "softmax gradient");
+  const columns = y.shape.at(-1)!;
+  const rows = y.size / columns, width = columns % 4 === 0 ? 4 : 1;
+  const team = rowTeam(y.device.capabilities, columns / width);
+  y.device.dispatch(
+    softmaxGradientProgram(team, width),
+    { result: y.range, gradient: gradient.range, output: output.range },
+    { rows, columns, scale },
+    [teamGroups(team, rows)],
+    { flops: 5 * y.size, bytes: 20 * y.size },
+  );
+  return output;
 }

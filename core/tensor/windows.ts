@@ -4,6 +4,7 @@
  * @module
  */
 import { windowPartitionProgram, windowUnpartitionProgram } from "../kernels/windows.ts";
+import { note } from "./tape.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 
 /** Extents of the raster that windows came from. */
@@ -43,6 +44,14 @@ export function windowPartition(x: Tensor, size: number): Tensor {
     [Math.ceil(output.size / lanes / 64)],
     { bytes: 4 * (x.size + output.size) },
   );
+  note({
+    name: "windowPartition",
+    inputs: [x],
+    outputs: [output],
+    saved: [],
+    // What sticks out was zero whatever the raster held.
+    backward: ([gradient]) => [windowUnpartition(gradient!, size, { batch, height, width })],
+  });
   return output;
 }
 
@@ -79,5 +88,13 @@ export function windowUnpartition(
     [Math.ceil(output.size / lanes / 64)],
     { bytes: 8 * output.size },
   );
+  note({
+    name: "windowUnpartition",
+    inputs: [x],
+    outputs: [output],
+    saved: [],
+    // What was cropped has no influence.
+    backward: ([gradient]) => [windowPartition(gradient!, size)],
+  });
   return output;
 }
