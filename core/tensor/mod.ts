@@ -29,6 +29,7 @@ export * from "./append.ts";
 export * from "./movement.ts";
 export * from "./norm.ts";
 export * from "./softmax.ts";
+export * from "./loss_tokens.ts";
 export * from "./random.ts";
 export * from "./conv.ts";
 export * from "./moe.ts";
