@@ -30,8 +30,6 @@ export interface GenerateSetup {
   readonly head: Weight;
   /** MLP of every layer, as {@linkcode LlamaPass} has it. */
   readonly feedForward: LlamaPass["feedForward"];
-  /** Low-rank updates of the attention projections, as {@linkcode LlamaPass} has them. Default none. */
-  readonly lora?: LlamaPass["lora"];
 }
 
 /** How tokens are chosen. */
@@ -101,7 +99,6 @@ export class Generation implements Disposable {
       positions,
       cache: { store: this.#cache, before: 0 },
       feedForward: setup.feedForward,
-      ...(setup.lora === undefined ? {} : { lora: setup.lora }),
       trace: traceAt(options.trace, "prompt."),
     });
     this.beforeLast = scope.keep(slice(final, 0, length - 2, 1));
@@ -120,14 +117,13 @@ export class Generation implements Disposable {
   }
 
   #step(trace?: Trace): void {
-    const { device, config, model, embedding, feedForward, lora } = this.#setup;
+    const { device, config, model, embedding, feedForward } = this.#setup;
     using _scope = device.scope();
     const final = llama(model, gatherRows(embedding, this.#state.token), config, {
       batch: 1,
       positions: this.#state.position,
       cache: { store: this.#cache, length: this.#state.length },
       feedForward,
-      ...(lora === undefined ? {} : { lora }),
       trace,
     });
     this.#choose(final, trace);

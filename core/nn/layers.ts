@@ -8,14 +8,25 @@ import { layerNorm, layerNorm2d } from "../tensor/norm.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { ParameterScope } from "./parameters.ts";
 
+/** x W^T with `NAME.weight` and the adapters of that matrix; f32 [..., columns] to [..., rows]. */
+export function projection(
+  p: ParameterScope,
+  name: string,
+  x: Tensor,
+  options: Omit<LinearOptions, "lora"> = {},
+): Tensor {
+  const matrix = `${name}.weight`;
+  return linear(x, p.weight(matrix), { ...options, lora: p.adaptersOf(matrix) });
+}
+
 /** x W^T + b with `NAME.weight` and `NAME.bias`; f32 [..., columns] to [..., rows]. */
 export function linearLayer(
   p: ParameterScope,
   name: string,
   x: Tensor,
-  options: Omit<LinearOptions, "bias"> = {},
+  options: Omit<LinearOptions, "bias" | "lora"> = {},
 ): Tensor {
-  return linear(x, p.weight(`${name}.weight`), { ...options, bias: p.tensor(`${name}.bias`) });
+  return projection(p, name, x, { ...options, bias: p.tensor(`${name}.bias`) });
 }
 
 /** LayerNorm over the last axis with `NAME.weight` and `NAME.bias`. */

@@ -8,10 +8,10 @@
 import type { Device } from "../device/mod.ts";
 import { attention, decodeAttention } from "../tensor/attention.ts";
 import { binary } from "../tensor/elementwise.ts";
-import { linear, type LoraTerm } from "../tensor/linear.ts";
 import { rmsNorm } from "../tensor/norm.ts";
 import { rope, ropeAppend } from "../tensor/rope.ts";
 import { empty, type Tensor } from "../tensor/tensor.ts";
+import { projection } from "./layers.ts";
 import type { ParameterScope, ParameterSpec } from "./parameters.ts";
 import { specMaker } from "./specs.ts";
 import type { Trace } from "./trace.ts";
@@ -91,10 +91,10 @@ export function denseFeedForward(p: ParameterScope, x: Tensor, residual: Tensor)
   using scope = x.device.scope();
   const gated = binary(
     "swiglu",
-    linear(x, p.weight("gate_proj.weight")),
-    linear(x, p.weight("up_proj.weight")),
+    projection(p, "gate_proj", x),
+    projection(p, "up_proj", x),
   );
-  return scope.keep(linear(gated, p.weight("down_proj.weight"), { residual }));
+  return scope.keep(projection(p, "down_proj", gated, { residual }));
 }
 
 /** Keys (rotated) and values of every layer, allocated once at their final length. */
@@ -159,8 +159,6 @@ export interface LlamaPass {
     layer: number,
     trace?: Trace,
   ) => Tensor;
-  /** Low-rank updates of an attention projection, by layer and name (`q_proj`, …). */
-  readonly lora?: (layer: number, name: string) => readonly LoraTerm[];
   /** Gets `hidden.N` (embeddings first), `layerN.key` and `layerN.value` [T, keyHeads * headSize]. */
   readonly trace?: Trace | undefined;
 }
@@ -176,8 +174,7 @@ function attend(
   using scope = x.device.scope();
   const headSize = llamaHeadSize(config);
   const { heads, keyHeads, theta } = config;
-  const project = (name: string) =>
-    linear(x, p.weight(`${name}.weight`), { lora: pass.lora?.(layer, name) ?? [] });
+  const project = (name: string) => projection(p, name, x);
   const rotation = { headSize, theta };
   const q = rope(project("q_proj"), pass.positions, rotation);
   const k = project("k_proj"), v = project("v_proj");
@@ -212,10 +209,7 @@ function attend(
         headSize,
       }, { causal: true });
   }
-  return scope.keep(linear(mixed.reshape(x.shape[0]!, -1), p.weight("o_proj.weight"), {
-    residual,
-    lora: pass.lora?.(layer, "o_proj") ?? [],
-  }));
+  return scope.keep(projection(p, "o_proj", mixed.reshape(x.shape[0]!, -1), { residual }));
 }
 
 /**

@@ -47,4 +47,4 @@ export {
 } from "./sam_encoder.ts";
 export { type Trace, traceAt, TraceCollector } from "./trace.ts";
 export { type SpecMaker, specMaker, usualInit } from "./specs.ts";
-export { linearLayer, normLayer, normLayer2d } from "./layers.ts";
+export { linearLayer, normLayer, normLayer2d, projection } from "./layers.ts";

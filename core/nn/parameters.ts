@@ -16,6 +16,7 @@ import {
 } from "../checkpoint/mod.ts";
 import type { Device } from "../device/mod.ts";
 import { InputError } from "../errors.ts";
+import type { LoraTerm } from "../tensor/linear.ts";
 import { elementCount, empty, type Tensor, tensor } from "../tensor/tensor.ts";
 import { type Weight, weightBytes, type WeightDType, WeightWriter } from "../tensor/weight.ts";
 import { type Initialiser, initialValues } from "./initialise.ts";
@@ -48,6 +49,8 @@ export class Parameters {
   readonly device: Device;
   /** The table they were made from, in its order. */
   readonly specs: readonly ParameterSpec[];
+  /** Low-rank updates of the matrix of this name, which {@linkcode projection} adds. Default: none of any. */
+  adaptersOf: (name: string) => readonly LoraTerm[] = () => [];
   readonly #values: Map<string, Tensor | Weight>;
 
   /** Takes over `values`, one per spec and of its shape. Usually made by {@linkcode loadParameters}. */
@@ -73,6 +76,13 @@ export class Parameters {
   /** Whether there is a parameter of this name, matrix or tensor. */
   has(name: string): boolean {
     return this.#values.has(name);
+  }
+
+  /** A matrix or tensor. @throws {TypeError} when there is none of this name. */
+  value(name: string): Tensor | Weight {
+    const value = this.#values.get(name);
+    if (value === undefined) throw new TypeError(`The model has no parameter "${name}"`);
+    return value;
   }
 
   /** A matrix. @throws {TypeError} when there is none of this name. */
@@ -167,6 +177,11 @@ export class ParameterScope {
   /** The matrix `prefix + name`. @throws {TypeError} when there is none of this name. */
   weight(name: string): Weight {
     return this.#parameters.weight(this.#prefix + name);
+  }
+
+  /** Low-rank updates of the matrix `prefix + name`. */
+  adaptersOf(name: string): readonly LoraTerm[] {
+    return this.#parameters.adaptersOf(this.#prefix + name);
   }
 
   /** The tensor `prefix + name`. @throws {TypeError} when there is none of this name. */

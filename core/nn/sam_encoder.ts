@@ -9,12 +9,11 @@
 import { attention } from "../tensor/attention.ts";
 import { conv2d, convTranspose2d, patchEmbed } from "../tensor/conv.ts";
 import { add, multiply } from "../tensor/elementwise.ts";
-import { linear } from "../tensor/linear.ts";
 import { permute, reduceMean } from "../tensor/movement.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { windowPartition, windowUnpartition } from "../tensor/windows.ts";
 import type { ParameterScope, ParameterSpec } from "./parameters.ts";
-import { linearLayer, normLayer, normLayer2d } from "./layers.ts";
+import { linearLayer, normLayer, normLayer2d, projection } from "./layers.ts";
 import { specMaker } from "./specs.ts";
 import { type Trace, traceAt } from "./trace.ts";
 
@@ -129,8 +128,8 @@ function adapter(p: ParameterScope, z: Tensor, trace?: Trace): Tensor {
   using scope = z.device.scope();
   const [batch, height, width, channels] = z.shape as [number, number, number, number];
   const mean = reduceMean(z.reshape(batch, height * width, channels), 1);
-  const squeezed = linear(mean, p.weight("channel.0.weight"), { activation: "relu" });
-  const gate = linear(squeezed, p.weight("channel.2.weight"), { activation: "sigmoid" });
+  const squeezed = projection(p, "channel.0", mean, { activation: "relu" });
+  const gate = projection(p, "channel.2", squeezed, { activation: "sigmoid" });
   trace?.("channel_gate", gate);
   // The gate differs per image of the batch, so each image is multiplied by its own row.
   const planes = permute(z, [1, 2, 0, 3]);

@@ -249,22 +249,22 @@ function takeOver(device: Device, gradient: Tensor, shape: readonly number[]): T
  * (activation checkpointing). Weights that the block uses get their gradients as usual.
  *
  * @param inputs What the block computes from, besides weights.
- * @param body Pure: the same values for the same inputs, also the second time (dropout draws by seed).
+ * @param body Pure: the same values for the same inputs, also the second time (dropout draws by seed). One or more results.
  */
 export function checkpoint(
   inputs: readonly Tensor[],
-  body: (...inputs: Tensor[]) => Tensor,
-): Tensor {
+  body: (...inputs: Tensor[]) => readonly Tensor[],
+): readonly Tensor[] {
   const tape = active;
   if (tape === undefined) return body(...inputs);
-  const output = withoutGradients(() => body(...inputs));
+  const outputs = withoutGradients(() => body(...inputs));
   // Whether the block uses trained weights is known only when it runs with the tape, so it is always noted.
   noteAlways(tape, {
     name: "checkpoint",
     inputs,
-    outputs: [output],
+    outputs,
     saved: inputs,
-    backward([gradient], wanted) {
+    backward(gradients, wanted) {
       const outer = tape.noted;
       tape.noted = [];
       const copies = inputs.map((input, i) => {
@@ -273,19 +273,24 @@ export function checkpoint(
         return copy;
       });
       active = tape;
-      const again = body(...copies);
-      const target = nodeOf(again);
-      active = undefined;
-      if (target !== undefined && gradient !== undefined) {
-        arrive(target, gradient);
+      try {
+        const targets = body(...copies).map(nodeOf);
+        active = undefined;
+        targets.forEach((target, i) => {
+          const gradient = gradients[i];
+          if (target !== undefined && gradient !== undefined) arrive(target, gradient);
+        });
         walk(tape);
+      } finally {
+        active = undefined;
+        for (const step of tape.noted) forget(tape.device, step);
+        tape.noted = outer;
       }
-      tape.noted = outer;
       return copies.map(({ node, shape }) => {
         const inner = node?.gradient;
         return inner && takeOver(tape.device, inner, shape);
       });
     },
   });
-  return output;
+  return outputs;
 }
