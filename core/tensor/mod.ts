@@ -18,6 +18,7 @@ export {
   withoutGradients,
 } from "./tape.ts";
 export * from "./elementwise.ts";
+export * from "./reduction.ts";
 export * from "./weight.ts";
 export * from "./linear.ts";
 export * from "./matmul.ts";

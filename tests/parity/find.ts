@@ -27,17 +27,25 @@ const collections: Readonly<Record<string, (dir: string) => Promise<FoundCase[]>
   metrics: async (dir) => (await import("./metrics.ts")).findMetricCases(dir),
 };
 
+type Handlers = Readonly<Record<string, () => Promise<Readonly<Record<string, RunKind>>>>>;
+
 /** Systems with one handler per kind. */
-const systems: Readonly<Record<string, () => Promise<Readonly<Record<string, RunKind>>>>> = {
+const systems: Handlers = {
   medplib: async () => (await import("./medplib.ts")).medplibKinds,
 };
 
-/** Systems and topics whose cases nothing here compares yet. */
+/** Topics with one handler per kind. */
+const topics: Handlers = {
+  training: async () => (await import("./training.ts")).trainingKinds,
+};
+
+const handlers: Handlers = { ...systems, ...topics };
+
+/** Systems whose cases nothing here compares yet. */
 const otherSystems: readonly string[] = ["minigpt-v2", "pfmvg", "pefomed", "litegpt", "vividmed"];
-const topics: readonly string[] = ["training"];
 
 const models = [...Object.keys(systems), ...otherSystems];
-const groups = [...models, ...topics, ...Object.keys(collections)];
+const groups = [...models, ...Object.keys(topics), ...Object.keys(collections)];
 
 /** The longest known name that a folder's name is, or starts with before a separator. */
 export function matchName(folder: string, known: readonly string[]): string | undefined {
@@ -87,14 +95,14 @@ async function subfolders(path: string): Promise<string[]> {
   return names.sort();
 }
 
-/** Cases of one system's folder; the kind is the innermost folder name that is one. */
+/** Cases of one system's or topic's folder; the kind is the innermost folder name that is one. */
 async function systemCase(
   group: string,
   path: string,
   below: readonly string[],
   device: DeviceOf,
 ): Promise<Found> {
-  const kinds = await systems[group]();
+  const kinds = await handlers[group]();
   const names = Object.keys(kinds);
   const kind = below.map((segment) => matchName(segment, names)).findLast((one) =>
     one !== undefined
@@ -153,7 +161,7 @@ async function walk(path: string, device: DeviceOf, found: Found[], depth: numbe
       }
     } else if (await isFile(`${path}/case.json`)) {
       found.push(
-        Object.hasOwn(systems, group)
+        Object.hasOwn(handlers, group)
           ? await systemCase(group, path, below, device)
           : { kind: [group, ...below].join("/"), path, unsupported: true },
       );
@@ -177,7 +185,7 @@ async function around(path: string, device: DeviceOf): Promise<Found[]> {
       if (await isCollection(place.group, root)) {
         return [await collectionCases(place.group, root, inside)];
       }
-    } else if (Object.hasOwn(systems, place.group) && await isFile(`${root}/case.json`)) {
+    } else if (Object.hasOwn(handlers, place.group) && await isFile(`${root}/case.json`)) {
       return [await systemCase(place.group, root, segments.slice(place.at + 1, end), device)];
     }
   }
