@@ -36,7 +36,7 @@ export interface NormVariant {
 }
 
 /** Loads per lane up to which a row is kept in registers. */
-const registerLoads = 8;
+export const registerLoads = 8;
 
 /**
  * Normalises `params.rows` rows. Dispatch `teamGroups(team, rows)`. The arrays `weight` and `bias` exist as the variant says;

@@ -7,6 +7,9 @@ import type { BufferRange } from "../device/mod.ts";
 import { normProgram, type NormVariant } from "../kernels/norm.ts";
 import { planeNormProgram, planeTiling } from "../kernels/plane_norm.ts";
 import { rowTeam, teamGroups } from "../kernels/row_team.ts";
+import { add } from "./elementwise.ts";
+import { planeNormGradients, rowNormGradients } from "./norm_gradient.ts";
+import { isDifferentiated, note } from "./tape.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 
 /** A sum of two tensors and its normalised rows. */
@@ -59,6 +62,10 @@ function normaliseRows(
       }: expected equal shapes`,
     );
   }
+  if (residual !== undefined && isDifferentiated(x, residual, weight, bias)) {
+    const sum = add(x, residual);
+    return { sum, norm: normaliseRows(kind, operation, sum, undefined, weight, bias, eps).norm };
+  }
   const { device } = x;
   const norm = empty(device, x.shape, "f32", operation);
   const sum = residual === undefined ? undefined : empty(device, x.shape, "f32", operation);
@@ -84,6 +91,14 @@ function normaliseRows(
     [teamGroups(team, rows)],
     { flops: 8 * x.size, bytes: (residual === undefined ? 8 : 16) * x.size },
   );
+  note({
+    name: operation,
+    inputs: [x, weight, bias],
+    outputs: [norm],
+    saved: weight === undefined ? [x] : [x, weight],
+    backward: ([gradient], wanted) =>
+      rowNormGradients(kind, { x, weight, eps, gradient: gradient! }, wanted),
+  });
   return { sum, norm };
 }
 
@@ -195,5 +210,13 @@ export function layerNorm2d(
     [Math.ceil(images * pixels / tiling.width / tiling.columns)],
     { flops: 8 * x.size, bytes: 8 * x.size },
   );
+  note({
+    name: "layerNorm2d",
+    inputs: [x, weight, bias],
+    outputs: [y],
+    saved: weight === undefined ? [x] : [x, weight],
+    backward: ([gradient], wanted) =>
+      planeNormGradients({ x, weight, eps, gradient: gradient! }, wanted),
+  });
   return y;
 }

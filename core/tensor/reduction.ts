@@ -86,18 +86,31 @@ function queueSum(
  * @throws {RangeError} when there is no such axis, or for other dtypes.
  */
 export function reduceMean(x: Tensor, axis: number): Tensor {
+  return reduce("reduceMean", x, axis, (length) => 1 / Math.max(1, length));
+}
+
+/** Sum over one axis; otherwise as {@linkcode reduceMean}. */
+export function reduceSum(x: Tensor, axis: number): Tensor {
+  return reduce("reduceSum", x, axis, () => 1);
+}
+
+function reduce(
+  operation: string,
+  x: Tensor,
+  axis: number,
+  scale: (length: number) => number,
+): Tensor {
   const at = axis < 0 ? axis + x.shape.length : axis;
   const length = x.shape[at];
   if (length === undefined || x.dtype !== "f32") {
     throw new RangeError(
-      `Cannot reduceMean a ${x.dtype} tensor of shape ${
+      `Cannot ${operation} a ${x.dtype} tensor of shape ${
         shapeText(x.shape)
       } over axis ${axis}: expected f32 and an axis of it`,
     );
   }
   const outer = elementCount(x.shape.slice(0, at)), inner = elementCount(x.shape.slice(at + 1));
-  const shape = x.shape.toSpliced(at, 1);
-  return scaledSum("reduceMean", x, [outer, length, inner], shape, 1 / Math.max(1, length));
+  return scaledSum(operation, x, [outer, length, inner], x.shape.toSpliced(at, 1), scale(length));
 }
 
 /**
