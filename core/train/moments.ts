@@ -1,0 +1,65 @@
+/**
+ * Float tensors that lie in several device buffers one after the other, as tensors of a checkpoint and back.
+ *
+ * @module
+ */
+import { type TensorEntry, tensorEntry, toFloat32 } from "../checkpoint/mod.ts";
+import type { Device, DeviceBuffer } from "../device/mod.ts";
+
+/** Consecutive values of a tensor. */
+export interface Piece {
+  readonly buffer: DeviceBuffer;
+  /** Values it holds, 4 bytes each. */
+  readonly count: number;
+}
+
+/** Values moved at once. */
+const chunkValues = 2 ** 22;
+
+/** A tensor that is read from the device when asked for. */
+export function momentEntry(
+  device: Device,
+  name: string,
+  shape: readonly number[],
+  pieces: readonly Piece[],
+): TensorEntry {
+  const byteLength = 4 * pieces.reduce((sum, { count }) => sum + count, 0);
+  return tensorEntry({ name, dtype: "F32", shape }, {
+    byteLength,
+    async read(offset, length) {
+      const bytes = new Uint8Array(length);
+      let start = 0;
+      for (const { buffer, count } of pieces) {
+        const from = Math.max(offset, start), to = Math.min(offset + length, start + 4 * count);
+        if (from < to) {
+          bytes.set(
+            new Uint8Array(await device.read(buffer, from - start, to - from)),
+            from - offset,
+          );
+        }
+        start += 4 * count;
+      }
+      return bytes;
+    },
+  });
+}
+
+/** Fills the buffers from a float tensor of exactly as many values. */
+export async function writeMoment(
+  device: Device,
+  entry: TensorEntry,
+  pieces: readonly Piece[],
+): Promise<void> {
+  const queue = pieces.map((piece) => ({ ...piece, at: 0 }));
+  for await (const bytes of entry.chunks(4 * chunkValues)) {
+    let values = toFloat32(bytes, entry.dtype);
+    while (values.length > 0) {
+      const piece = queue[0]!;
+      const count = Math.min(values.length, piece.count - piece.at);
+      device.write(piece.buffer, values.subarray(0, count), 4 * piece.at);
+      piece.at += count;
+      values = values.subarray(count);
+      if (piece.at === piece.count) queue.shift();
+    }
+  }
+}
