@@ -82,9 +82,46 @@ export class Weight {
     return values;
   }
 
+  /**
+   * Replaces all values, row-major.
+   *
+   * @throws {RangeError} when their number differs, or one does not fit the dtype.
+   */
+  write(values: Float32Array): void {
+    if (values.length !== this.rows * this.columns) {
+      throw new RangeError(
+        `Cannot write ${values.length} values to a weight of ${this.rows} rows and ${this.columns} columns`,
+      );
+    }
+    if (values.length > 0) uploadPanels(this, 0, values, this.rows);
+  }
+
   /** Returns the memory to the device's pool. */
   dispose(): void {
     for (const { buffer } of this.parts) this.device.release(buffer);
+  }
+}
+
+/** Uploads whole panels, in slices that keep the packed copy small. */
+function uploadPanels(weight: Weight, firstRow: number, values: Float32Array, count: number): void {
+  const { device, parts, columns, dtype } = weight;
+  const { granules, bytes: panelBytes } = packedLayout(panelRows, columns, dtype);
+  const slice = panelRows * Math.max(1, Math.floor(2 ** 24 / panelBytes));
+  for (const part of parts) {
+    const layout = packedLayout(part.rows, columns, dtype);
+    const from = Math.max(firstRow, part.firstRow);
+    const to = Math.min(firstRow + count, part.firstRow + part.rows);
+    for (let row = from; row < to; row += slice) {
+      const rows = Math.min(slice, to - row);
+      const at = (row - firstRow) * columns;
+      const packed = packRows(values.subarray(at, at + rows * columns), rows, columns, dtype);
+      const local = row - part.firstRow;
+      device.write(part.buffer, packed.values, 16 * local * granules);
+      if (packed.scales.length > 0) {
+        const scales = layout.scaleBase + (local / panelRows) * layout.blocks;
+        device.write(part.buffer, packed.scales, 16 * scales);
+      }
+    }
   }
 }
 
@@ -156,7 +193,7 @@ export class WeightWriter {
       const panel = Math.floor(row / panelRows) * panelRows;
       const whole = end === rows ? rows : Math.floor(end / panelRows) * panelRows;
       if (row === panel && whole > row) {
-        this.#upload(row, take(whole), whole - row);
+        uploadPanels(this.#weight, row, take(whole), whole - row);
         row = whole;
       } else {
         const stop = Math.min(end, panel + panelRows);
@@ -179,30 +216,7 @@ export class WeightWriter {
     pending.missing -= count;
     if (pending.missing <= 0) {
       this.#pending.delete(panel);
-      this.#upload(panel, pending.values, size);
-    }
-  }
-
-  /** Uploads whole panels, in slices that keep the packed copy small. */
-  #upload(firstRow: number, values: Float32Array, count: number): void {
-    const { device, parts, columns, dtype } = this.#weight;
-    const { granules, bytes: panelBytes } = packedLayout(panelRows, columns, dtype);
-    const slice = panelRows * Math.max(1, Math.floor(2 ** 24 / panelBytes));
-    for (const part of parts) {
-      const layout = packedLayout(part.rows, columns, dtype);
-      const from = Math.max(firstRow, part.firstRow);
-      const to = Math.min(firstRow + count, part.firstRow + part.rows);
-      for (let row = from; row < to; row += slice) {
-        const rows = Math.min(slice, to - row);
-        const at = (row - firstRow) * columns;
-        const packed = packRows(values.subarray(at, at + rows * columns), rows, columns, dtype);
-        const local = row - part.firstRow;
-        device.write(part.buffer, packed.values, 16 * local * granules);
-        if (packed.scales.length > 0) {
-          const scales = layout.scaleBase + (local / panelRows) * layout.blocks;
-          device.write(part.buffer, packed.scales, 16 * scales);
-        }
-      }
+      uploadPanels(this.#weight, panel, pending.values, size);
     }
   }
 

@@ -11,3 +11,10 @@ export {
   type StepReport,
   type TrainedParameter,
 } from "./optimiser.ts";
+export {
+  type BatchLoss,
+  type StepRecord,
+  Trainer,
+  type TrainerOptions,
+  type TrainingTask,
+} from "./trainer.ts";
