@@ -3,13 +3,20 @@
  *
  * @module
  */
-import type { Example, Finding, Mask, Region } from "@medvlm/core";
+import type { Example, Finding, Mask } from "@medvlm/core";
 import type { ChestInstance, ChestPhantom } from "./chest.ts";
 import { type ChestLabel, chestLabels } from "./chest_findings.ts";
 import { closedQuestions, openQuestions } from "./chest_questions.ts";
 import { chestReport, findingNames, ofLabel, wholeReport } from "./chest_report.ts";
-import { maskBox } from "./field.ts";
 import { Random } from "./random.ts";
+import {
+  type Common,
+  grounded,
+  regionExamples,
+  segmentationExamples,
+  type Thing,
+  thingOf,
+} from "./thing_examples.ts";
 import { capital, listed } from "./wording.ts";
 
 /** Marks the draws of texts, apart from those of the picture. */
@@ -41,28 +48,11 @@ export function localLabels(phantom: Pick<ChestPhantom, "findings">): ChestLabel
   return chestLabels.filter((label) => ofLabel(phantom, label).length > 0);
 }
 
-/** One label with all its boxes and masks. */
-function grounded(
-  label: string,
-  instances: readonly Pick<ChestInstance, "box" | "mask">[],
-  span?: readonly [number, number],
-): Finding {
-  return {
-    label,
-    ...(span ? { span } : {}),
-    boxes: instances.map(({ box }) => box),
-    masks: instances.map(({ mask }) => mask),
-  };
-}
-
 function phraseFindings(
   phrases: readonly { span: readonly [number, number]; targets: readonly ChestInstance[] }[],
 ): Finding[] {
   return phrases.map(({ span, targets }) => grounded(targets[0].label, targets, span));
 }
-
-/** What the examples of one picture share. */
-type Common = Pick<Example, "image" | "patient" | "attributes">;
 
 function reports(phantom: ChestPhantom, common: Common, random: Random): Example[] {
   const report = chestReport(phantom, random);
@@ -109,70 +99,33 @@ function questions(phantom: ChestPhantom, common: Common, random: Random): Examp
 }
 
 /** Findings and normal structures with their masks. */
-function things(phantom: ChestPhantom): { name: string; label: string; mask: Mask }[] {
+export function chestThings(phantom: Pick<ChestPhantom, "structures" | "findings">): Thing[] {
   return [
-    ...Object.entries(phantom.structures).map(([name, mask]) => ({ name, label: name, mask })),
-    ...phantom.findings.map(({ label, mask }) => ({ name: findingNames[label], label, mask })),
+    ...Object.entries(phantom.structures).flatMap(([name, mask]) => thingOf(name, name, mask)),
+    ...phantom.findings.map(({ label, mask, box }) => ({
+      name: findingNames[label],
+      label,
+      mask,
+      box,
+    })),
   ];
 }
 
-/** The region is a box as often as a mask. */
 function regionQuestions(phantom: ChestPhantom, common: Common, random: Random): Example[] {
   // An enlarged organ covers the same pixels as the organ itself: the finding is asked for.
   const enlarged = new Set<string>([
     ...ofLabel(phantom, "Cardiomegaly").map(() => "heart"),
     ...ofLabel(phantom, "Aortic enlargement").map(() => "aorta"),
   ]);
-  const targets = things(phantom).filter(({ name }) => !enlarged.has(name));
-  return targets.flatMap(({ name, mask }, number): Example[] => {
-    const box = maskBox(mask);
-    if (box === undefined) return [];
-    const region: Region = random.chance(0.5) ? { kind: "box", box } : { kind: "mask", mask };
-    return [{
-      ...common,
-      id: `${phantom.id}/region/${number}`,
-      task: "region-vqa",
-      prompt: random.pick([
-        "What is the region <region></region> in this image?",
-        "What does <region></region> show?",
-        "Name what is seen at <region></region>.",
-      ]),
-      answer: name,
-      regions: [region],
-      category: "region",
-    }];
-  });
+  const things = chestThings(phantom).filter(({ name }) => !enlarged.has(name));
+  return regionExamples(phantom.id, things, common, random);
 }
 
 function segmentation(phantom: ChestPhantom, common: Common, random: Random): Example[] {
   const { "right lung": right, "left lung": left } = phantom.structures;
   const both: Mask = { ...right, data: right.data.map((value, i) => value | left.data[i]) };
-  const groups = new Map<string, { label: string; masks: Mask[] }>([
-    ["lungs", { label: "lungs", masks: [both] }],
-  ]);
-  for (const { name, label, mask } of things(phantom)) {
-    const group = groups.get(name) ?? { label, masks: [] };
-    groups.set(name, { label, masks: [...group.masks, mask] });
-  }
-  return [...groups].flatMap(([name, { label, masks }], number): Example[] => {
-    const instances = masks.flatMap((mask) => {
-      const box = maskBox(mask);
-      return box === undefined ? [] : [{ mask, box }];
-    });
-    if (instances.length === 0) return [];
-    const many = instances.length > 1;
-    const what = many ? `every ${name}` : `the ${name}`;
-    const verb = random.pick(["Segment", "Mark", "Outline"]);
-    return [{
-      ...common,
-      id: `${phantom.id}/segment/${number}`,
-      task: many ? "ground-instances" : "ground-mask",
-      prompt: `${verb} ${what} in this chest radiograph.`,
-      answer: `${capital(what)}.`,
-      findings: [grounded(label, instances, [0, what.length])],
-      category: "segmentation",
-    }];
-  });
+  const things = [...thingOf("lungs", "lungs", both), ...chestThings(phantom)];
+  return segmentationExamples(phantom.id, things, common, random, "chest radiograph");
 }
 
 /** Kinds and boxes, as detection datasets ask for them. */

@@ -15,6 +15,7 @@
  *
  * @module
  */
+export type { Channels } from "@medvlm/core/image";
 export type {
   Box,
   Box3,
@@ -32,6 +33,27 @@ export type { ChestInstance, ChestOptions, ChestPhantom } from "./chest.ts";
 export { chestLabels } from "./chest_findings.ts";
 export type { ChestFinding, ChestLabel, Prevalence, Zone } from "./chest_findings.ts";
 export type { Side } from "./chest_anatomy.ts";
-export { chestExamples, globalLabels, localLabels } from "./chest_text.ts";
+export { chestExamples, chestThings, globalLabels, localLabels } from "./chest_text.ts";
 export { Field, maskBox, type Shape } from "./field.ts";
 export { type Split, splitCounts, splitIndex } from "./splits.ts";
+export type { Thing } from "./thing_examples.ts";
+export {
+  type VolumeInstance,
+  type VolumeLabel,
+  type VolumeOptions,
+  type VolumePhantom,
+  volumePhantom,
+} from "./volume.ts";
+export { volumeLabels } from "./volume_findings.ts";
+export { structureNames, structureValue, structureWords } from "./volume_labels.ts";
+export {
+  organBoxes,
+  organs,
+  sliceExamples,
+  slicePicture,
+  sliceThings,
+  usualWindow,
+  type Window,
+  windows,
+} from "./volume_slices.ts";
+export { volumeExamples } from "./volume_text.ts";
