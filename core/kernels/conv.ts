@@ -111,12 +111,13 @@ fn weightAt(block: u32, channel: u32, c: u32, ty: u32, tx: u32, phase: vec2<u32>
   let n = min(channel, params.outChannels - 1u);
   ${
     transposed
-      ? `let ky = ty * ${stride}u + phase.x;
+      ? `let source = block * params.inChannels + c;
+  let ky = ty * ${stride}u + phase.x;
   let kx = tx * ${stride}u + phase.y;
   return ${
         kh % stride === 0 && kw % stride === 0
-          ? `weight[((c * params.outChannels + n) * ${kh}u + ky) * ${kw}u + kx]`
-          : `select(0.0, weight[((c * params.outChannels + n) * ${kh}u + min(ky, ${
+          ? `weight[((source * params.outChannels + n) * ${kh}u + ky) * ${kw}u + kx]`
+          : `select(0.0, weight[((source * params.outChannels + n) * ${kh}u + min(ky, ${
             kh - 1
           }u)) * ${kw}u + min(kx, ${kw - 1}u)], ky < ${kh}u && kx < ${kw}u)`
       };`

@@ -3,15 +3,12 @@
  *
  * @module
  */
-import type { Capabilities, Program } from "../device/mod.ts";
-import {
-  type ConvParameters,
-  convProgram,
-  type ConvSpec,
-  type ConvTiling,
-} from "../kernels/conv.ts";
-import { convTileProgram } from "../kernels/conv_tile.ts";
+import type { ConvSpec } from "../kernels/conv.ts";
 import type { Unary } from "../kernels/elementwise.ts";
+import { dispatchConv } from "./conv_dispatch.ts";
+import { convGradients, convTransposeGradients, patchGradients } from "./conv_gradient.ts";
+import { unary } from "./elementwise.ts";
+import { isDifferentiated, note } from "./tape.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 
 /** What follows the sum of a convolution. */
@@ -72,6 +69,12 @@ export function conv2d(x: Tensor, weight: Tensor, options: ConvOptions = {}): Te
       }: the kernel is larger than the input padded by ${padding}`,
     );
   }
+  if (isTakenApart(activation, x, weight, bias)) {
+    return unary(
+      activation!,
+      conv2d(x, weight, { stride, padding, groups, ...(bias && { bias }) }),
+    );
+  }
   const y = empty(x.device, [batch, outChannels, outHeight, outWidth], "f32", "conv2d");
   // A 1x1 kernel sees no neighbours: all pixels become one long row, which tiles better.
   const flat = kh === 1 && kw === 1 && stride === 1 && padding === 0;
@@ -94,6 +97,18 @@ export function conv2d(x: Tensor, weight: Tensor, options: ConvOptions = {}): Te
       pixelStride: 1,
     },
   );
+  note({
+    name: "conv2d",
+    inputs: [x, weight, bias],
+    outputs: [y],
+    saved: activation === undefined ? [x, weight] : [x, weight, y],
+    backward: ([gradient], wanted) =>
+      convGradients(
+        { x, weight, y, relu: activation !== undefined, stride, padding, groups },
+        gradient!,
+        wanted,
+      ),
+  });
   return y;
 }
 
@@ -130,6 +145,12 @@ export function convTranspose2d(
       }: a padding of ${padding} leaves nothing`,
     );
   }
+  if (isTakenApart(activation, x, weight, bias)) {
+    return unary(
+      activation!,
+      convTranspose2d(x, weight, { stride, padding, ...(bias && { bias }) }),
+    );
+  }
   const y = empty(x.device, [batch, outChannels, outHeight, outWidth], "f32", "convTranspose2d");
   dispatchConv(
     { transposed: true, kh, kw, stride, ...epilogueOf(bias, activation) },
@@ -149,6 +170,18 @@ export function convTranspose2d(
       pixelStride: 1,
     },
   );
+  note({
+    name: "convTranspose2d",
+    inputs: [x, weight, bias],
+    outputs: [y],
+    saved: activation === undefined ? [x, weight] : [x, weight, y],
+    backward: ([gradient], wanted) =>
+      convTransposeGradients(
+        { x, weight, y, relu: activation !== undefined, stride, padding, groups: 1 },
+        gradient!,
+        wanted,
+      ),
+  });
   return y;
 }
 
@@ -209,7 +242,25 @@ export function patchEmbed(
       pixelStride: outChannels,
     },
   );
+  note({
+    name: "patchEmbed",
+    inputs: [x, weight, bias],
+    outputs: [y],
+    saved: [x, weight],
+    backward: ([gradient], wanted) => patchGradients({ x, weight, patch }, gradient!, wanted),
+  });
   return y;
+}
+
+/**
+ * Whether an activation must follow on its own, so that its input is there for its gradient. The derivative of a ReLU can be
+ * told from its output.
+ */
+function isTakenApart(
+  activation: Unary | undefined,
+  ...inputs: readonly (Tensor | undefined)[]
+): boolean {
+  return activation !== undefined && activation !== "relu" && isDifferentiated(...inputs);
 }
 
 function checkEpilogue(
@@ -242,61 +293,4 @@ function epilogueOf(
   activation: Unary | undefined,
 ): Pick<ConvSpec, "bias" | "activation"> {
   return { bias: bias !== undefined, ...(activation === undefined ? {} : { activation }) };
-}
-
-function dispatchConv(
-  spec: ConvSpec,
-  { x, weight, bias, y }: { x: Tensor; weight: Tensor; bias: Tensor | undefined; y: Tensor },
-  sizes: Omit<ConvParameters, "gridHeight" | "gridWidth" | "blocks">,
-): void {
-  const { transposed, kh, kw, stride } = spec;
-  const { batch, groups, inChannels, outChannels, outHeight, outWidth } = sizes;
-  const { capabilities } = x.device;
-  const phases = transposed ? stride * stride : 1;
-  const gridHeight = transposed ? Math.ceil(outHeight / stride) : outHeight;
-  const gridWidth = transposed ? Math.ceil(outWidth / stride) : outWidth;
-  const planes = batch * phases;
-  const launch = (program: Program, tiles: number, rows: number): void => {
-    const blocks = Math.ceil(outChannels / rows);
-    x.device.dispatch(
-      program,
-      { input: x.range, weight: weight.range, bias: (bias ?? weight).range, output: y.range },
-      { ...sizes, gridHeight, gridWidth, blocks },
-      [tiles, groups * blocks, planes],
-      {
-        flops: 2 * y.size * inChannels * kh * kw / phases,
-        bytes: 4 * (x.size + weight.size + y.size),
-      },
-    );
-  };
-  if (!capabilities.software && outChannels >= 16) {
-    const pixels = gridHeight * gridWidth;
-    const large = Math.ceil(pixels / 64) * Math.ceil(outChannels / 64) * groups * planes;
-    const side = large >= busyTiles ? 64 : 32;
-    launch(convTileProgram(spec, side), Math.ceil(pixels / side), side);
-  } else {
-    const tiling = registerTiling(capabilities, outChannels, gridWidth);
-    const tiles = gridHeight * Math.ceil(gridWidth / tiling.pixels);
-    launch(convProgram(spec, tiling), Math.ceil(tiles / tiling.lanes), tiling.rows);
-  }
-}
-
-/** Large tiles that occupy a large GPU; with fewer, smaller tiles spread the work better. */
-const busyTiles = 256;
-
-/** Register tiles as large as the shape allows; on software adapters with subgroups of one size weights are broadcast. */
-function registerTiling(
-  { software, subgroups, subgroupSizes: [smallest, largest] }: Capabilities,
-  outChannels: number,
-  gridWidth: number,
-): ConvTiling {
-  const most = software ? 8 : 4;
-  const pixels = gridWidth > 4 ? most : gridWidth > 2 ? 4 : 2;
-  const rows = outChannels > 8 ? 16 : outChannels > 4 ? 8 : outChannels > 1 ? 4 : 1;
-  if (!software) return { lanes: 64, rows: Math.min(rows, 8), pixels, broadcast: false };
-  const broadcast = subgroups && smallest === largest && 16 % smallest === 0 &&
-    outChannels >= smallest;
-  return broadcast
-    ? { lanes: smallest, rows: Math.max(smallest, rows), pixels, broadcast }
-    : { lanes: 8, rows, pixels, broadcast };
 }
