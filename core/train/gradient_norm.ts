@@ -61,7 +61,11 @@ export class GradientNorm implements Disposable {
   /** The gradients measured last. */
   #measured: readonly Measured[] = [];
 
-  /** @param sizes Number of values of each gradient. */
+  /**
+   * Allocates the memory of the measurements.
+   *
+   * @param sizes Number of values of each gradient.
+   */
   constructor(device: Device, sizes: readonly number[]) {
     this.#device = device;
     this.#sizes = sizes;

@@ -18,3 +18,19 @@ export {
   type TrainerOptions,
   type TrainingTask,
 } from "./trainer.ts";
+export {
+  type ConstantSchedule,
+  type EpochSchedule,
+  learningRate,
+  type PeriodicCosineSchedule,
+  type Schedule,
+  type WarmupDecaySchedule,
+  type WarmupSchedule,
+} from "./schedules.ts";
+export {
+  decayGroups,
+  type DecayRule,
+  decaysLinearWeights,
+  decaysNothing,
+  decaysUnlessNamed,
+} from "./weight_decay.ts";
