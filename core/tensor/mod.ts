@@ -18,7 +18,6 @@ export {
   withoutGradients,
 } from "./tape.ts";
 export * from "./elementwise.ts";
-export * from "./reduction.ts";
 export * from "./weight.ts";
 export * from "./linear.ts";
 export * from "./matmul.ts";
@@ -31,6 +30,8 @@ export * from "./movement.ts";
 export * from "./norm.ts";
 export * from "./softmax.ts";
 export * from "./loss_tokens.ts";
+export * from "./loss_masks.ts";
+export * from "./loss_sum.ts";
 export * from "./random.ts";
 export * from "./conv.ts";
 export * from "./moe.ts";

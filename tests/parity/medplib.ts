@@ -11,6 +11,7 @@ import { runLlmMoe } from "./medplib_decoder.ts";
 import { runPipeline } from "./medplib_pipeline.ts";
 import { runMaskPostprocess, runMedplibPreprocess } from "./medplib_preprocess.ts";
 import { runMedplibTokenizer } from "./medplib_tokenizer.ts";
+import { runMaskLosses } from "./training_losses.ts";
 
 /** How each kind is compared: the folder of the case, the report and the device. */
 export const medplibKinds: Readonly<
@@ -25,6 +26,7 @@ export const medplibKinds: Readonly<
   "sam-med2d-encoder": runSamEncoder,
   "sam-mask-decoder": runSamDecoder,
   "mask-postprocess": runMaskPostprocess,
+  "mask-losses": runMaskLosses,
   "pipeline-vqa": runPipeline,
   "pipeline-region": runPipeline,
   "pipeline-seg": runPipeline,
