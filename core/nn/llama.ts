@@ -10,6 +10,7 @@ import { attention, decodeAttention } from "../tensor/attention.ts";
 import { binary } from "../tensor/elementwise.ts";
 import { rmsNorm } from "../tensor/norm.ts";
 import { rope, ropeAppend } from "../tensor/rope.ts";
+import { checkpoint } from "../tensor/tape.ts";
 import { empty, type Tensor } from "../tensor/tensor.ts";
 import { projection } from "./layers.ts";
 import type { ParameterScope, ParameterSpec } from "./parameters.ts";
@@ -87,14 +88,14 @@ export function denseFeedForwardParameters(
 }
 
 /** The dense feed-forward layer: down(silu(gate(x)) * up(x)) + residual. */
-export function denseFeedForward(p: ParameterScope, x: Tensor, residual: Tensor): Tensor {
+export function denseFeedForward(p: ParameterScope, x: Tensor, residual: Tensor): FeedForward {
   using scope = x.device.scope();
   const gated = binary(
     "swiglu",
     projection(p, "gate_proj", x),
     projection(p, "up_proj", x),
   );
-  return scope.keep(projection(p, "down_proj", gated, { residual }));
+  return { y: scope.keep(projection(p, "down_proj", gated, { residual })) };
 }
 
 /** Keys (rotated) and values of every layer, allocated once at their final length. */
@@ -134,6 +135,14 @@ export class KeyValueCache {
   }
 }
 
+/** What the feed-forward part of a layer gives. */
+export interface FeedForward {
+  /** Output with the residual added, f32 [B * T, H]. */
+  readonly y: Tensor;
+  /** Loss of its own, such as an uneven use of experts, f32 [1]. */
+  readonly auxiliary?: Tensor;
+}
+
 /** What a forward pass works on. */
 export interface LlamaPass {
   /** Rows of the batch; more than one only without a cache. */
@@ -151,14 +160,18 @@ export interface LlamaPass {
   };
   /** u32 [B]: keys beyond are padding. */
   readonly keyLengths?: Tensor;
-  /** The layer's MLP: normalised input [B * T, H] and the residual to add; returns their sum. */
+  /** The layer's MLP: normalised input [B * T, H] and the residual to add; gives their sum. */
   readonly feedForward: (
     p: ParameterScope,
     x: Tensor,
     residual: Tensor,
     layer: number,
     trace?: Trace,
-  ) => Tensor;
+  ) => FeedForward;
+  /** Gets the auxiliary loss of every layer that has one. */
+  readonly auxiliary?: (loss: Tensor) => void;
+  /** Keep only the input of each layer for differentiation and compute the rest again on the way back. Default false. */
+  readonly recompute?: boolean;
   /** Gets `hidden.N` (embeddings first), `layerN.key` and `layerN.value` [T, keyHeads * headSize]. */
   readonly trace?: Trace | undefined;
 }
@@ -212,6 +225,23 @@ function attend(
   return scope.keep(projection(p, "o_proj", mixed.reshape(x.shape[0]!, -1), { residual }));
 }
 
+/** One decoder layer: its output and, if it has one, its auxiliary loss. */
+function decoderLayer(
+  p: ParameterScope,
+  x: Tensor,
+  n: number,
+  config: LlamaConfig,
+  pass: LlamaPass,
+): readonly Tensor[] {
+  using scope = x.device.scope();
+  const layer = p.at(`layers.${n}.`);
+  const normed = rmsNorm(x, layer.tensor("input_layernorm.weight"), config.epsilon);
+  const attended = attend(layer.at("self_attn."), normed, x, n, config, pass);
+  const inner = rmsNorm(attended, layer.tensor("post_attention_layernorm.weight"), config.epsilon);
+  const { y, auxiliary } = pass.feedForward(layer.at("mlp."), inner, attended, n, pass.trace);
+  return [scope.keep(y), ...auxiliary === undefined ? [] : [scope.keep(auxiliary)]];
+}
+
 /**
  * Runs the decoder on embedded tokens.
  *
@@ -229,19 +259,14 @@ export function llama(
   let x = embedded;
   pass.trace?.("hidden.0", x);
   for (let n = 0; n < config.layers; n++) {
-    const layer = p.at(`layers.${n}.`);
-    const step = embedded.device.scope();
-    const normed = rmsNorm(x, layer.tensor("input_layernorm.weight"), config.epsilon);
-    const attended = attend(layer.at("self_attn."), normed, x, n, config, pass);
-    const inner = rmsNorm(
-      attended,
-      layer.tensor("post_attention_layernorm.weight"),
-      config.epsilon,
-    );
-    const next = step.keep(pass.feedForward(layer.at("mlp."), inner, attended, n, pass.trace));
-    step[Symbol.dispose]();
+    const layer = (input: Tensor) => decoderLayer(p, input, n, config, pass);
+    const [next, auxiliary] = pass.recompute === true ? checkpoint([x], layer) : layer(x);
     if (x !== embedded) x.dispose();
-    x = next;
+    x = next!;
+    if (auxiliary !== undefined) {
+      if (pass.auxiliary === undefined) auxiliary.dispose();
+      else pass.auxiliary(scope.keep(auxiliary));
+    }
     pass.trace?.(n + 1 < config.layers ? `hidden.${n + 1}` : "hidden.last", x);
   }
   const normed = rmsNorm(x, p.tensor("norm.weight"), config.epsilon);

@@ -14,6 +14,7 @@ export { type Initialiser, initialValues } from "./initialise.ts";
 export {
   denseFeedForward,
   denseFeedForwardParameters,
+  type FeedForward,
   KeyValueCache,
   llama,
   type LlamaConfig,

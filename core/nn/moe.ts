@@ -9,17 +9,15 @@ import { linear } from "../tensor/linear.ts";
 import { combineExperts, moeCapacity, routeTokens, type Routing } from "../tensor/moe.ts";
 import { empty, type Tensor } from "../tensor/tensor.ts";
 import type { Weight } from "../tensor/weight.ts";
+import { projection } from "./layers.ts";
+import type { ParameterScope } from "./parameters.ts";
 
 /** The weights of the layer. */
 export interface MoeLayer {
   /** Router [E, H], f32. */
   readonly router: Weight;
-  /** SwiGLU experts: gate and up [F, H], down [H, F]. */
-  readonly experts: readonly {
-    readonly gate: Weight;
-    readonly up: Weight;
-    readonly down: Weight;
-  }[];
+  /** SwiGLU experts: the parameters of each, `gate_proj` and `up_proj` [F, H], `down_proj` [H, F], with their adapters. */
+  readonly experts: readonly ParameterScope[];
 }
 
 /** How tokens are routed. */
@@ -70,7 +68,7 @@ export function moeFeedForward(
   });
   using scope = device.scope();
   const rows = experts.length * capacity;
-  const inner = experts[0]!.gate.rows;
+  const inner = experts[0]!.weight("gate_proj.weight").rows;
   const gated = empty(device, [rows, inner], "f32", "expert gate");
   const up = empty(device, [rows, inner], "f32", "expert up");
   experts.forEach((expert, e) => {
@@ -82,14 +80,14 @@ export function moeFeedForward(
       counts: routing.used,
       count: e,
     };
-    linear(x, expert.gate, { select, into: { tensor: gated, firstRow: first } });
-    linear(x, expert.up, { select, into: { tensor: up, firstRow: first } });
+    projection(expert, "gate_proj", x, { select, into: { tensor: gated, firstRow: first } });
+    projection(expert, "up_proj", x, { select, into: { tensor: up, firstRow: first } });
   });
   const hidden = binary("swiglu", gated, up);
   const outputs = empty(device, [rows, x.shape[1]!], "f32", "expert outputs");
   experts.forEach((expert, e) => {
     const first = e * capacity;
-    linear(hidden, expert.down, {
+    projection(expert, "down_proj", hidden, {
       select: { rows: capacity, first, counts: routing.used, count: e },
       into: { tensor: outputs, firstRow: first },
     });

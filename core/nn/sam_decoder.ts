@@ -8,7 +8,7 @@ import { attention } from "../tensor/attention.ts";
 import { convTranspose2d } from "../tensor/conv.ts";
 import { add, unary } from "../tensor/elementwise.ts";
 import { matmul } from "../tensor/matmul.ts";
-import { concat, permute, slice } from "../tensor/movement.ts";
+import { broadcastRows, concat, permute, slice } from "../tensor/movement.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { ParameterScope, ParameterSpec } from "./parameters.ts";
 import { linearLayer, normLayer, normLayer2d } from "./layers.ts";
@@ -131,6 +131,11 @@ interface TwoWay {
   keys: Tensor;
 }
 
+/** Adds [n, width] to every batch entry of [B * n, width]. */
+function addToEach(x: Tensor, rows: Tensor): Tensor {
+  return add(x.reshape(-1, ...rows.shape), rows).reshape(...x.shape);
+}
+
 /** One two-way block. The first skips the query positions in self-attention and replaces the queries by its output. */
 function twoWayBlock(
   p: ParameterScope,
@@ -146,7 +151,7 @@ function twoWayBlock(
   const self = attend(p.at("self_attn."), q, q, queries, batch, heads);
   let x = norm(p, "norm1", first ? self : add(queries, self));
   q = add(x, queryPositions);
-  let k = add(keys, keyPositions);
+  let k = addToEach(keys, keyPositions);
   x = norm(
     p,
     "norm2",
@@ -161,7 +166,7 @@ function twoWayBlock(
     linearLayer(p, "mlp.lin2", inner, { residual: x }),
   );
   q = add(x, queryPositions);
-  k = add(keys, keyPositions);
+  k = addToEach(keys, keyPositions);
   const image = norm(
     p,
     "norm4",
@@ -199,15 +204,9 @@ export function samMaskDecoder(
   const [batch, , height, columns] = image.shape as [number, number, number, number];
   const cells = height * columns;
   const learned = concat([p.tensor("iou_token.weight"), p.tensor("mask_tokens.weight")], 0);
-  const rows = Array.from(
-    { length: batch },
-    (_, b) => [learned, slice(prompts, 0, b, 1).reshape(-1, width)],
-  ).flat();
-  const tokens = concat(rows, 0);
-  const count = tokens.shape[0]! / batch;
-  const keyPositions = batch === 1
-    ? positions
-    : concat(Array.from({ length: batch }, () => positions), 0);
+  const repeated = broadcastRows(learned.reshape(-1), batch).reshape(batch, -1, width);
+  const count = repeated.shape[1]! + prompts.shape[1]!;
+  const tokens = concat([repeated, prompts], 1).reshape(batch * count, width);
   const transformer = p.at("transformer.");
   let state: TwoWay = {
     queries: tokens,
@@ -218,7 +217,7 @@ export function samMaskDecoder(
       transformer.at(`layers.${n}.`),
       state,
       tokens,
-      keyPositions,
+      positions,
       n === 0,
       batch,
       heads,
@@ -229,7 +228,7 @@ export function samMaskDecoder(
   const final = attend(
     transformer.at("final_attn_token_to_image."),
     add(state.queries, tokens),
-    add(state.keys, keyPositions),
+    addToEach(state.keys, positions),
     state.keys,
     batch,
     heads,

@@ -6,7 +6,7 @@
  */
 import { denseFeedForward, type LlamaPass, moeFeedForward, type Parameters } from "@medvlm/core/nn";
 import { gatherRows, spliceRows, type Tensor, tensor, uniforms } from "@medvlm/core/tensor";
-import { InputError } from "@medvlm/core";
+import { type Device, InputError } from "@medvlm/core";
 import type { MedplibConfig } from "./config.ts";
 import { expertsOfLayer } from "./params.ts";
 import { imagePlaceholder, regionPlaceholder } from "./prompt.ts";
@@ -54,46 +54,64 @@ export function embedPrompt(
   return spliced;
 }
 
+/** How tokens find their experts. */
+export interface RoutingOptions {
+  /** Slots per expert over the even share. */
+  readonly capacityFactor: number;
+  /** The uniform numbers in (0, 1) that decide which tokens an over-full expert keeps, f32 [tokens, experts]. */
+  readonly draws: (layer: number, tokens: number, experts: number) => Tensor;
+}
+
+/** Routing at inference, with draws from a seed. */
+export function evaluationRouting(
+  { moe }: MedplibConfig,
+  device: Device,
+  seed: number,
+): RoutingOptions {
+  return { capacityFactor: moe.evalCapacityFactor, draws: seededDraws(device, seed) };
+}
+
+/** Draws that depend on the seed and the layer alone. */
+export function seededDraws(device: Device, seed: number): RoutingOptions["draws"] {
+  return (layer, tokens, experts) =>
+    uniforms(device, tokens * experts, seed, layer).reshape(tokens, experts);
+}
+
 /**
- * The feed-forward part of a layer at inference. Its trace gets `layerN.router_logits` [T, E] and `layerN.l_aux` [1].
- *
- * @param seed Of the uniform numbers that decide which tokens an over-full expert keeps.
+ * The feed-forward part of every layer: dense, or a mixture of experts. Its trace gets `layerN.router_logits` [T, E]
+ * and `layerN.l_aux` [1].
  */
-export function feedForwardOf(config: MedplibConfig, seed: number): LlamaPass["feedForward"] {
-  const { topK, evalCapacityFactor, minCapacity } = config.moe;
+export function feedForwardOf(
+  config: MedplibConfig,
+  { capacityFactor, draws }: RoutingOptions,
+): LlamaPass["feedForward"] {
+  const { topK, minCapacity } = config.moe;
   return (p, x, residual, layer, trace) => {
     const experts = expertsOfLayer(config, layer);
     if (experts === 0) return denseFeedForward(p, x, residual);
     using scope = x.device.scope();
-    const tokens = x.shape[0]!;
     const part = p.at("deepspeed_moe.");
     // With enough slots for every token nothing is dropped and no draw is needed.
-    const mayDrop = evalCapacityFactor * topK < experts;
+    const mayDrop = capacityFactor * topK < experts;
     const { y, routing, logits } = moeFeedForward(
       x,
       {
         router: part.weight("gate.wg.weight"),
-        experts: Array.from({ length: experts }, (_, e) => {
-          const expert = part.at(`experts.deepspeed_experts.${e}.`);
-          return {
-            gate: expert.weight("gate_proj.weight"),
-            up: expert.weight("up_proj.weight"),
-            down: expert.weight("down_proj.weight"),
-          };
-        }),
+        experts: Array.from(
+          { length: experts },
+          (_, e) => part.at(`experts.deepspeed_experts.${e}.`),
+        ),
       },
       {
         k: topK,
-        capacityFactor: evalCapacityFactor,
+        capacityFactor,
         minCapacity,
         residual,
-        ...(mayDrop && topK === 1
-          ? { uniform: uniforms(x.device, tokens * experts, seed, layer).reshape(tokens, experts) }
-          : {}),
+        ...(mayDrop && topK === 1 ? { uniform: draws(layer, x.shape[0]!, experts) } : {}),
       },
     );
     trace?.(`layer${layer}.router_logits`, logits);
     trace?.(`layer${layer}.l_aux`, routing.auxLoss);
-    return scope.keep(y);
+    return { y: scope.keep(y), auxiliary: scope.keep(routing.auxLoss) };
   };
 }

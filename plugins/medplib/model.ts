@@ -26,7 +26,7 @@ import {
   segEmbedding,
   singleMask,
 } from "./grounding.ts";
-import { embedPrompt, feedForwardOf } from "./language.ts";
+import { embedPrompt, evaluationRouting, feedForwardOf } from "./language.ts";
 import { names } from "./params.ts";
 import { maskLogits, thresholdMask } from "./postprocess.ts";
 import { type PreparedRequest, prepareRequest } from "./request.ts";
@@ -114,7 +114,7 @@ export class MedplibModel implements Model {
           model: this.#parameters.at("model."),
           embedding: this.#parameters.weight("model.embed_tokens.weight"),
           head: this.#parameters.weight("lm_head.weight"),
-          feedForward: feedForwardOf(config, options.seed ?? 0),
+          feedForward: feedForwardOf(config, evaluationRouting(config, device, options.seed ?? 0)),
         },
         image,
         {

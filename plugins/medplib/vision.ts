@@ -39,10 +39,19 @@ export function projectFeatures(p: Parameters, features: Tensor): Tensor {
 }
 
 /**
+ * Where the cells of a region are sampled, (row, column) one after the other: a cell (r, c) is normalised as (r / n, c / n)
+ * and sampled with aligned corners, that is at r (n - 1) / n.
+ */
+export function regionPoints(
+  cells: readonly (readonly [number, number])[],
+  side: number,
+): Float32Array<ArrayBuffer> {
+  return Float32Array.from(cells.flat(), (index) => Math.fround(index / side) * (side - 1));
+}
+
+/**
  * The region's one token: `region_fea_adapter` on every patch, sampled at the region's grid cells and averaged
  * (`extract_region_feature`). [1, hidden].
- *
- * A cell (r, c) is normalised as (r / n, c / n) and sampled with aligned corners, that is at r (n - 1) / n.
  *
  * @param features CLIP features of one image [n * n, clip width].
  * @param cells Row and column of every cell of the region, at most `maxRegionPoints`.
@@ -54,8 +63,7 @@ export function regionFeature(
   side: number,
 ): Tensor {
   const { device } = features;
-  const scaled = Float32Array.from(cells.flat(), (index) => Math.fround(index / side) * (side - 1));
-  const points = tensor(device, scaled, [cells.length, 2]);
+  const points = tensor(device, regionPoints(cells, side), [cells.length, 2]);
   using scope = device.scope();
   const adapted = linearLayer(p.at("model."), "region_fea_adapter", features);
   const mean = scope.keep(sampleGridMean(adapted, [side, side], points, cells.length));

@@ -16,6 +16,7 @@ import {
 } from "@medvlm/core/nn";
 import { gatherRows, linear, slice, type Tensor, tensor } from "@medvlm/core/tensor";
 import {
+  evaluationRouting,
   feedForwardOf,
   type MedplibConfig,
   medplibParameters,
@@ -78,7 +79,7 @@ export async function runLlmMoe(dir: string, report: Report, device: Device): Pr
         batch: 1,
         positions,
         cache: before === 0 ? { store: cache, before } : { store: cache, length },
-        feedForward: feedForwardOf(config, 0),
+        feedForward: feedForwardOf(config, evaluationRouting(config, device, 0)),
         trace,
       },
     );
@@ -162,7 +163,7 @@ async function runPaddedBatch(
       Uint32Array.from({ length: batch! * tokens! }, (_, i) => i % tokens!),
     ),
     keyLengths: tensor(device, lengths),
-    feedForward: feedForwardOf(config, 0),
+    feedForward: feedForwardOf(config, evaluationRouting(config, device, 0)),
     trace: (name, value) => collected.trace(`batch.${name}`, value),
   });
   const logits = await linear(final, p.weight("lm_head.weight")).readFloats();

@@ -73,11 +73,10 @@ async function runVariant(
   const layer = p.at(prefix);
   const { y, routing, logits } = moeFeedForward(tensor(device, values, [tokens, hidden]), {
     router: layer.weight("gate.wg.weight"),
-    experts: Array.from({ length: experts }, (_, e) => ({
-      gate: layer.weight(`experts.deepspeed_experts.${e}.gate_proj.weight`),
-      up: layer.weight(`experts.deepspeed_experts.${e}.up_proj.weight`),
-      down: layer.weight(`experts.deepspeed_experts.${e}.down_proj.weight`),
-    })),
+    experts: Array.from(
+      { length: experts },
+      (_, e) => layer.at(`experts.deepspeed_experts.${e}.`),
+    ),
   }, {
     k,
     capacityFactor: variant.train ? variant.cf : variant.eval_cf,

@@ -1,0 +1,149 @@
+/**
+ * Several training samples as one batch of the language model: spliced rows, padding, targets.
+ *
+ * @module
+ */
+import { type Mask } from "@medvlm/core";
+import type { MedplibConfig } from "./config.ts";
+import type { Size } from "./postprocess.ts";
+import { ignoredLabel, imagePlaceholder, regionPlaceholder } from "./prompt.ts";
+import type { TrainingSample } from "./training_sample.ts";
+
+/** A mask that a sample of the batch should give. */
+export interface MaskTarget {
+  /** Sample of the batch. */
+  readonly sample: number;
+  /** Row of the batch's [B * T] hidden states that becomes the mask: the one before `<SEG>`. */
+  readonly row: number;
+  /** Size of the picture inside the pixel encoder's input. */
+  readonly resized: Size;
+  /** The truth at the size of the picture. */
+  readonly mask: Mask;
+}
+
+/** A batch on the host. Row numbers count through [B, T]. */
+export interface TrainingBatch {
+  /** Samples, B. */
+  readonly size: number;
+  /** Rows per sample after splicing and padding, T. */
+  readonly length: number;
+  /** Token ids of all samples one after the other, without placeholders [N]. */
+  readonly tokens: Int32Array<ArrayBuffer>;
+  /**
+   * Where each row of the batch comes from [B * T]: a token of `tokens`, then N + a row of the projected images (in order
+   * of the samples), then a region; -1 for padding.
+   */
+  readonly source: Int32Array<ArrayBuffer>;
+  /** Rows in use of each sample [B]. */
+  readonly lengths: Uint32Array<ArrayBuffer>;
+  /** Rows whose prediction counts, and what they should predict. */
+  readonly targetRows: Int32Array<ArrayBuffer>;
+  /** Token ids beside `targetRows`. */
+  readonly targets: Int32Array<ArrayBuffer>;
+  /** Inputs of the vision tower [B, 3, S, S]. */
+  readonly clipPixels: Float32Array<ArrayBuffer>;
+  /** Samples with a region in their text, and its grid cells. */
+  readonly regions: readonly {
+    readonly sample: number;
+    readonly cells: readonly (readonly [number, number])[];
+  }[];
+  /** Samples with masks, in the order of `samPixels`. */
+  readonly maskSamples: readonly number[];
+  /** Inputs of the pixel encoder for `maskSamples` [M, 3, S, S]. */
+  readonly samPixels: Float32Array<ArrayBuffer>;
+  /** Masks wanted, sample by sample. */
+  readonly masks: readonly MaskTarget[];
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array<ArrayBuffer> {
+  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/**
+ * Puts samples together. Shorter ones are padded on the right after splicing; their positions count from 0 all the same,
+ * and padding is hidden from them only as keys, as in the official code.
+ *
+ * @param seg Token id of `<SEG>`.
+ * @param multipleOf T is rounded up to a multiple, so that batches of similar texts share compiled sizes. Default 1.
+ */
+export function trainingBatch(
+  samples: readonly TrainingSample[],
+  config: MedplibConfig,
+  seg: number,
+  multipleOf = 1,
+): TrainingBatch {
+  const patches = Math.floor(config.clip.imageSize / config.clip.patchSize) ** 2;
+  const tokens: number[] = [], rows: number[][] = [], labels: number[][] = [];
+  const regions: TrainingBatch["regions"][number][] = [];
+  const textCount = samples.reduce(
+    (sum, { ids }) => sum + ids.filter((id) => id >= 0).length,
+    0,
+  );
+  const imageStart = textCount, regionStart = textCount + samples.length * patches;
+  const masks: MaskTarget[] = [];
+  const segRows: number[][] = [];
+  samples.forEach((sample, b) => {
+    const own: number[] = [], ownLabels: number[] = [], ownSegs: number[] = [];
+    sample.ids.forEach((id, i) => {
+      if (id === imagePlaceholder) {
+        for (let patch = 0; patch < patches; patch++) {
+          own.push(imageStart + b * patches + patch);
+          ownLabels.push(ignoredLabel);
+        }
+      } else if (id === regionPlaceholder) {
+        own.push(regionStart + regions.length);
+        ownLabels.push(ignoredLabel);
+        regions.push({ sample: b, cells: sample.cells ?? [] });
+      } else {
+        if (id === seg) ownSegs.push(own.length - 1);
+        own.push(tokens.length);
+        ownLabels.push(sample.labels[i]!);
+        tokens.push(id);
+      }
+    });
+    rows.push(own);
+    labels.push(ownLabels);
+    segRows.push(ownSegs);
+  });
+  const longest = Math.max(...rows.map(({ length }) => length));
+  const length = Math.ceil(longest / multipleOf) * multipleOf;
+  const source = new Int32Array(samples.length * length).fill(-1);
+  const targetRows: number[] = [], targets: number[] = [];
+  rows.forEach((own, b) => {
+    source.set(own, b * length);
+    labels[b]!.forEach((label, row) => {
+      if (label === ignoredLabel || row === 0) return;
+      targetRows.push(b * length + row - 1);
+      targets.push(label);
+    });
+    samples[b]!.masks.forEach((mask, m) =>
+      masks.push({
+        sample: b,
+        row: b * length + segRows[b]![m]!,
+        resized: samples[b]!.resized!,
+        mask,
+      })
+    );
+  });
+  const maskSamples = samples.flatMap((sample, b) => sample.masks.length > 0 ? [b] : []);
+  return {
+    size: samples.length,
+    length,
+    tokens: Int32Array.from(tokens),
+    source,
+    lengths: Uint32Array.from(rows, (own) => own.length),
+    targetRows: Int32Array.from(targetRows),
+    targets: Int32Array.from(targets),
+    clipPixels: joined(samples.map(({ clipPixels }) => clipPixels)),
+    regions,
+    maskSamples,
+    samPixels: joined(maskSamples.map((b) => samples[b]!.samPixels!)),
+    masks,
+  };
+}

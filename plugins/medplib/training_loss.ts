@@ -1,0 +1,237 @@
+/**
+ * The training objective of MedPLIB: next-token cross-entropy of the answers, and mask losses of every `<SEG>` (official
+ * `model/MedPLIB.py`).
+ *
+ * @module
+ */
+import { llama, type Parameters, projection, type Trace } from "@medvlm/core/nn";
+import {
+  add,
+  concat,
+  crop2d,
+  crossEntropy,
+  diceLoss,
+  gatherRows,
+  iouLoss,
+  pixelLoss,
+  resizeBilinear,
+  sampleGridMean,
+  scale,
+  slice,
+  sumRows,
+  type Tensor,
+  tensor,
+} from "@medvlm/core/tensor";
+import type { MedplibConfig } from "./config.ts";
+import { decodeMasks, pixelEmbeddings, segEmbedding, singleMask } from "./grounding.ts";
+import { feedForwardOf, type RoutingOptions } from "./language.ts";
+import { names } from "./params.ts";
+import { maskCrop } from "./postprocess.ts";
+import type { MaskTarget, TrainingBatch } from "./training_batch.ts";
+import { clipFeatures, projectFeatures, regionPoints } from "./vision.ts";
+
+/** Factors of the parts of the loss, as the stage scripts set them. */
+export interface LossWeights {
+  /** Next-token cross-entropy, router loss included. */
+  readonly ce: number;
+  /** Binary cross-entropy of mask pixels. */
+  readonly bce: number;
+  /** Soft Dice of masks. */
+  readonly dice: number;
+  /** Squared error of the predicted IoU. */
+  readonly iou: number;
+  /** Focal loss of mask pixels. */
+  readonly focal: number;
+}
+
+/** What a loss is computed with, besides parameters and batch. */
+export interface LossOptions {
+  /** Factors of the parts. */
+  readonly weights: LossWeights;
+  /** How tokens are routed to experts. */
+  readonly routing: RoutingOptions;
+  /** Recompute decoder layers on the way back instead of keeping what is inside. Default false. */
+  readonly recompute?: boolean;
+  /** Gets intermediate values under the names of the reference cases. */
+  readonly trace?: Trace;
+}
+
+/** A loss and its parts, each f32 [1] on the device. */
+export interface MedplibLoss {
+  /** The weighted sum. */
+  readonly total: Tensor;
+  /** `ce`, and where there are masks `bce`, `dice`, `iou`, `focal` (those with a weight), without weights. */
+  readonly terms: Readonly<Record<string, Tensor>>;
+}
+
+/** Added to the number of masks in means, as in the official code. */
+const countEpsilon = 1e-8;
+
+/** The features of the regions of a batch, one row each [R, H]. */
+function regionFeatures(
+  p: Parameters,
+  features: Tensor,
+  { regions, size }: TrainingBatch,
+): Tensor {
+  const { device } = features;
+  const patches = features.shape[0]! / size;
+  const side = Math.round(Math.sqrt(patches));
+  const samples = tensor(device, Int32Array.from(regions, ({ sample }) => sample));
+  const chosen = gatherRows(features.reshape(size, -1), samples);
+  const adapted = projection(
+    p.at("model."),
+    "region_fea_adapter",
+    chosen.reshape(-1, features.shape[1]!),
+    {
+      bias: p.tensor("model.region_fea_adapter.bias"),
+    },
+  );
+  return concat(
+    regions.map(({ cells }, r) => {
+      const points = tensor(device, regionPoints(cells, side), [cells.length, 2]);
+      const own = slice(adapted, 0, r * patches, patches);
+      return sampleGridMean(own, [side, side], points, cells.length).reshape(1, -1);
+    }),
+    0,
+  );
+}
+
+/** Input rows of the decoder [B * T, H]: token, image and region rows in their places, zeros as padding. */
+function embedBatch(
+  p: Parameters,
+  batch: TrainingBatch,
+  config: MedplibConfig,
+  trace?: Trace,
+): Tensor {
+  const { device } = p;
+  const { imageSize } = config.clip;
+  const pixels = tensor(device, batch.clipPixels, [batch.size, 3, imageSize, imageSize]);
+  const features = clipFeatures(p, pixels, config);
+  const rows = [
+    gatherRows(p.weight("model.embed_tokens.weight"), tensor(device, batch.tokens)),
+    projectFeatures(p, features),
+  ];
+  if (batch.regions.length > 0) rows.push(regionFeatures(p, features, batch));
+  const embedded = gatherRows(concat(rows, 0), tensor(device, batch.source));
+  trace?.("inputs_embeds", embedded);
+  return embedded;
+}
+
+/** Masks of equal geometry, which one resize serves. */
+function groupsOf(masks: readonly MaskTarget[]): { index: number; target: MaskTarget }[][] {
+  const groups = new Map<string, { index: number; target: MaskTarget }[]>();
+  masks.forEach((target, index) => {
+    const { resized, mask } = target;
+    const key = [resized.width, resized.height, mask.width, mask.height].join();
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [{ index, target }]);
+    else group.push({ index, target });
+  });
+  return [...groups.values()];
+}
+
+/** Sums over masks of every mask loss, each with its weight if it has one. */
+function maskLosses(
+  p: Parameters,
+  hidden: Tensor,
+  batch: TrainingBatch,
+  config: MedplibConfig,
+  weights: LossWeights,
+  positions: Tensor,
+  trace?: Trace,
+): Record<string, Tensor> {
+  const { device } = p;
+  const sam = p.at(names.sam);
+  const side = config.sam.imageSize;
+  const pixels = tensor(device, batch.samPixels, [batch.maskSamples.length, 3, side, side]);
+  const images = pixelEmbeddings(sam, pixels, config);
+  // One image per mask, the same one again for several masks of a sample.
+  const index = Int32Array.from(batch.masks, ({ sample }) => batch.maskSamples.indexOf(sample));
+  const repeated = gatherRows(images.reshape(images.shape[0]!, -1), tensor(device, index))
+    .reshape(batch.masks.length, ...images.shape.slice(1));
+  const rows = tensor(device, Int32Array.from(batch.masks, ({ row }) => row));
+  const prompt = segEmbedding(p, gatherRows(hidden, rows));
+  const masks = decodeMasks(sam, repeated, positions, prompt, config);
+  const low = singleMask(masks), predicted = slice(masks.iou, 1, 0, 1);
+  trace?.("low_res_mask", low);
+  trace?.("iou_pred", predicted);
+  const sums: Record<string, Tensor[]> = {};
+  for (const group of groupsOf(batch.masks)) {
+    const { resized, mask: { width, height } } = group[0]!.target;
+    const members = tensor(device, Int32Array.from(group, ({ index }) => index));
+    const own = gatherRows(low.reshape(batch.masks.length, -1), members)
+      .reshape(group.length, ...low.shape.slice(1));
+    const [top, bottom] = maskCrop(low.shape[2]!, resized.height, side);
+    const [left, right] = maskCrop(low.shape[3]!, resized.width, side);
+    const cropped = crop2d(own, top, left, bottom - top, right - left);
+    const logits = resizeBilinear(cropped, height, width);
+    trace?.("mask_logits", logits);
+    const truth = new Float32Array(group.length * width * height);
+    group.forEach(({ target }, i) => truth.set(target.mask.data, i * width * height));
+    const targets = tensor(device, truth, [group.length, height, width]);
+    const flat = logits.reshape(group.length, height, width);
+    const made: Record<string, () => Tensor> = {
+      bce: () => pixelLoss(flat, targets, { form: "bce", mean: 2 }),
+      dice: () => diceLoss(flat, targets, { form: "smooth" }),
+      focal: () => pixelLoss(flat, targets, { form: "probabilityFocal", alpha: 0.25, mean: 2 }),
+      // One mask at a time, as the official code calls it.
+      iou: () =>
+        concat(
+          group.map(({ index }, i) =>
+            iouLoss(slice(flat, 0, i, 1), slice(targets, 0, i, 1), slice(predicted, 0, index, 1))
+          ),
+          0,
+        ),
+    };
+    for (const [name, make] of Object.entries(made)) {
+      if (weights[name as keyof LossWeights] === 0) continue;
+      (sums[name] ??= []).push(sumRows(make().reshape(-1, 1)));
+    }
+  }
+  const share = 1 / (batch.masks.length + countEpsilon);
+  return Object.fromEntries(
+    Object.entries(sums).map(([name, parts]) => [name, scale(parts.reduce(add), share)]),
+  );
+}
+
+/**
+ * Queues the loss of a batch.
+ *
+ * @param positions Positional encoding of SAM's grid (see `gridPositions`).
+ */
+export function medplibLoss(
+  p: Parameters,
+  batch: TrainingBatch,
+  config: MedplibConfig,
+  positions: Tensor,
+  { weights, routing, recompute = false, trace }: LossOptions,
+): MedplibLoss {
+  const { device } = p;
+  const { size, length } = batch;
+  const embedded = embedBatch(p, batch, config, trace);
+  const rowPositions = Uint32Array.from({ length: size * length }, (_, i) => i % length);
+  const auxiliary: Tensor[] = [];
+  const hidden = llama(p.at("model."), embedded, config.llama, {
+    batch: size,
+    positions: tensor(device, rowPositions),
+    keyLengths: tensor(device, batch.lengths),
+    feedForward: feedForwardOf(config, routing),
+    auxiliary: (loss) => auxiliary.push(loss),
+    recompute,
+    trace,
+  });
+  const predicting = gatherRows(hidden, tensor(device, batch.targetRows));
+  const logits = projection(p.at(""), "lm_head", predicting);
+  let ce = crossEntropy(logits, tensor(device, batch.targets));
+  if (config.moe.auxLossWeight !== 0 && auxiliary.length > 0) {
+    ce = add(ce, scale(auxiliary.reduce(add), config.moe.auxLossWeight));
+  }
+  const terms: Record<string, Tensor> = { ce };
+  if (batch.masks.length > 0) {
+    Object.assign(terms, maskLosses(p, hidden, batch, config, weights, positions, trace));
+  }
+  const total = Object.entries(terms)
+    .map(([name, term]) => scale(term, weights[name as keyof LossWeights]))
+    .reduce(add);
+  return { total, terms };
+}
