@@ -19,6 +19,12 @@ export interface LoraConfig {
    * `all-linear`, or null when the adapter does not say.
    */
   targetModules: readonly string[] | string | null;
+  /** Modules that are not adapted although they match: names or dotted endings, or one regular expression, or null. */
+  excludeModules: readonly string[] | string | null;
+  /** Numbers of the layers whose modules are adapted; null for all. Applies to endings of names only. */
+  layersToTransform: readonly number[] | null;
+  /** Names of the lists of layers that are counted, as regular expressions; any list where there is none. */
+  layersPattern: readonly string[];
   /** Modules trained in full beside the adapters, by dotted ending. */
   modulesToSave: readonly string[];
   /** Scaling alpha / sqrt(r) instead of alpha / r (rsLoRA, arXiv:2312.03732). */
@@ -95,11 +101,26 @@ export function parseLoraConfig(text: string, name: string): LoraConfig {
     return value as Record<string, number>;
   };
   if (typeof targets === "string") compile(targets, fail);
+  const excluded = extra.exclude_modules ?? null;
+  if (excluded !== null && typeof excluded !== "string" && !isStrings(excluded)) {
+    return fail("its exclude_modules are neither names nor a regular expression");
+  }
+  if (typeof excluded === "string") compile(excluded, fail);
+  const layers = [extra.layers_to_transform ?? []].flat();
+  if (!layers.every((layer) => Number.isSafeInteger(layer))) {
+    return fail("its layers_to_transform are no numbers");
+  }
+  const lists = [extra.layers_pattern ?? []].flat();
+  if (!isStrings(lists)) return fail("its layers_pattern is neither a name nor a list of them");
+  for (const list of lists) compile(list, fail);
   return {
     r,
     loraAlpha,
     loraDropout,
     targetModules: targets,
+    excludeModules: excluded,
+    layersToTransform: layers.length > 0 ? layers as number[] : null,
+    layersPattern: lists,
     modulesToSave: saved ?? [],
     useRslora,
     rankPattern: patterns(ranks, "rank_pattern", 1),
@@ -154,8 +175,12 @@ export function targetModules(
     const pattern = wholePattern(targets);
     found = [...modules].filter((module) => pattern.test(module));
   } else {
-    found = [...modules].filter((module) => endsIn(module, targets ?? []));
+    // A whole name is meant whatever its layer.
+    found = [...modules].filter((module) =>
+      targets?.includes(module) || (endsIn(module, targets ?? []) && isInLayers(config, module))
+    );
   }
+  found = found.filter((module) => !isExcluded(config, module));
   if (found.length === 0) {
     throw new InputError(
       "INVALID_ADAPTER",
@@ -163,6 +188,23 @@ export function targetModules(
     );
   }
   return found;
+}
+
+function isExcluded({ excludeModules: excluded }: LoraConfig, module: string): boolean {
+  if (typeof excluded === "string") return wholePattern(excluded).test(module);
+  return endsIn(module, excluded ?? []);
+}
+
+/** Whether a module lies in one of the layers that are adapted: the last number behind a list's name counts. */
+function isInLayers({ layersToTransform, layersPattern }: LoraConfig, module: string): boolean {
+  if (layersToTransform === null) return true;
+  const lists = layersPattern.length > 0 ? layersPattern : ["[^.]*"];
+  for (const list of lists) {
+    const layer = wholePattern(`.*\\.(?:${list})\\.(?<layer>\\d+)\\..*`).exec(module)?.groups
+      ?.layer;
+    if (layer !== undefined) return layersToTransform.includes(Number(layer));
+  }
+  return false;
 }
 
 /** Whether a module is trained in full beside the adapters. */
@@ -209,6 +251,10 @@ export function formatLoraConfig(config: LoraConfig): string {
     "rank_pattern": config.rankPattern,
     "alpha_pattern": config.alphaPattern,
     "bias": "none",
+    // Older versions of peft refuse a field that they do not know.
+    ...config.excludeModules === null ? {} : { "exclude_modules": config.excludeModules },
+    ...config.layersToTransform === null ? {} : { "layers_to_transform": config.layersToTransform },
+    ...config.layersPattern.length === 0 ? {} : { "layers_pattern": config.layersPattern },
   };
   const sorted = Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1));
   return JSON.stringify(Object.fromEntries(sorted), null, 2);

@@ -152,6 +152,35 @@ Deno.test("target modules by ending, expression and all-linear", () => {
   assertEquals(isSavedModule(config({ modules_to_save: ["norm"] }), "m.xnorm"), false);
 });
 
+Deno.test("modules and layers can be left out", () => {
+  const modules = [0, 1, 2].flatMap((n) => [`m.layers.${n}.a.q`, `m.blocks.${n}.q`]);
+  const targets = (fields: Record<string, unknown>) =>
+    targetModules(config({ target_modules: ["q"], ...fields }), modules);
+  assertEquals(targets({ exclude_modules: ["layers.1.a.q", "blocks.0.q"] }), [
+    "m.layers.0.a.q",
+    "m.blocks.1.q",
+    "m.layers.2.a.q",
+    "m.blocks.2.q",
+  ]);
+  assertEquals(targets({ exclude_modules: ".*blocks.*" }), modules.filter((_, i) => i % 2 === 0));
+  assertEquals(targets({ layers_to_transform: 1 }), ["m.layers.1.a.q", "m.blocks.1.q"]);
+  assertEquals(targets({ layers_to_transform: [0, 2], layers_pattern: "blocks" }), [
+    "m.blocks.0.q",
+    "m.blocks.2.q",
+  ]);
+  assertEquals(
+    targets({
+      layers_to_transform: [2],
+      layers_pattern: ["x", "layers"],
+      target_modules: ["q", "m.blocks.0.q"],
+    }),
+    ["m.blocks.0.q", "m.layers.2.a.q"],
+  );
+  const text = formatLoraConfig(config({ exclude_modules: ["q"], layers_to_transform: [1] }));
+  const back = parseLoraConfig(text, "c");
+  assertEquals([back.excludeModules, back.layersToTransform], [["q"], [1]]);
+});
+
 Deno.test("unusable configurations and adapters are refused", async () => {
   for (
     const fields of [
@@ -167,6 +196,10 @@ Deno.test("unusable configurations and adapters are refused", async () => {
       { rank_pattern: { q: 0 } },
       { rank_pattern: { "(": 1 } },
       { modules_to_save: "x" },
+      { exclude_modules: 3 },
+      { exclude_modules: "(" },
+      { layers_to_transform: ["x"] },
+      { layers_pattern: "(" },
     ]
   ) assertEquals(assertThrows(() => config(fields), InputError).code, "INVALID_ADAPTER");
   assertThrows(() => parseLoraConfig("[", "c"), InputError, '"c"');
