@@ -15,10 +15,10 @@ import { InputError } from "../errors.ts";
 import { fillProgram } from "../kernels/movement.ts";
 import { adamwAdvanceProgram, adamwProgram, type AdamWVariant } from "../kernels/optimiser.ts";
 import { packedLayout } from "../kernels/quantise.ts";
+import { deviceEntry, type DevicePiece, writeFromEntry } from "../nn/device_tensors.ts";
 import type { Differentiable } from "../tensor/tape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { boundSpans, GradientNorm, type Verdict } from "./gradient_norm.ts";
-import { momentEntry, writeMoment } from "./moments.ts";
 
 /** A parameter to train. */
 export interface TrainedParameter {
@@ -260,15 +260,7 @@ export class AdamW implements Disposable {
         new Uint8Array(BigInt64Array.of(BigInt(steps[i]!)).buffer),
       ),
       ...this.#momentNames.map((moment, n) =>
-        momentEntry(
-          this.#device,
-          `${name}.${moment}`,
-          shape,
-          runs.map((run) => ({
-            buffer: run.moments[n]!,
-            count: run.count,
-          })),
-        )
+        deviceEntry(this.#device, { name: `${name}.${moment}`, shape }, piecesOf(runs, n))
       ),
     ]);
   }
@@ -306,11 +298,7 @@ export class AdamW implements Disposable {
       }
       steps[i] = count;
       for (const [n, moment] of names.entries()) {
-        await writeMoment(
-          this.#device,
-          source.get(`${name}.${moment}`)!,
-          runs.map((run) => ({ buffer: run.moments[n]!, count: run.count })),
-        );
+        await writeFromEntry(this.#device, source.get(`${name}.${moment}`)!, piecesOf(runs, n));
       }
     }
     if (steps.length > 0) this.#device.write(this.#steps, steps);
@@ -328,6 +316,11 @@ export class AdamW implements Disposable {
     }
     this.#norm[Symbol.dispose]();
   }
+}
+
+/** Where the moment of this kind lies. */
+function piecesOf(runs: readonly Run[], kind: number): DevicePiece[] {
+  return runs.map(({ moments, count }) => ({ buffer: moments[kind]!, count }));
 }
 
 function elements(shape: readonly number[]): number {

@@ -1,13 +1,14 @@
 /**
- * Float tensors that lie in several device buffers one after the other, as tensors of a checkpoint and back.
+ * Float values on a device, in one or several buffers one after the other, as tensors of a checkpoint and back.
  *
  * @module
  */
-import { type TensorEntry, tensorEntry, toFloat32 } from "../checkpoint/mod.ts";
+import { type TensorEntry, tensorEntry, type TensorLayout, toFloat32 } from "../checkpoint/mod.ts";
 import type { Device, DeviceBuffer } from "../device/mod.ts";
 
 /** Consecutive values of a tensor. */
-export interface Piece {
+export interface DevicePiece {
+  /** Memory that begins with them. */
   readonly buffer: DeviceBuffer;
   /** Values it holds, 4 bytes each. */
   readonly count: number;
@@ -17,14 +18,13 @@ export interface Piece {
 const chunkValues = 2 ** 22;
 
 /** A tensor that is read from the device when asked for. */
-export function momentEntry(
+export function deviceEntry(
   device: Device,
-  name: string,
-  shape: readonly number[],
-  pieces: readonly Piece[],
+  layout: Omit<TensorLayout, "dtype">,
+  pieces: readonly DevicePiece[],
 ): TensorEntry {
   const byteLength = 4 * pieces.reduce((sum, { count }) => sum + count, 0);
-  return tensorEntry({ name, dtype: "F32", shape }, {
+  return tensorEntry({ ...layout, dtype: "F32" }, {
     byteLength,
     async read(offset, length) {
       const bytes = new Uint8Array(length);
@@ -32,10 +32,8 @@ export function momentEntry(
       for (const { buffer, count } of pieces) {
         const from = Math.max(offset, start), to = Math.min(offset + length, start + 4 * count);
         if (from < to) {
-          bytes.set(
-            new Uint8Array(await device.read(buffer, from - start, to - from)),
-            from - offset,
-          );
+          const part = await device.read(buffer, from - start, to - from);
+          bytes.set(new Uint8Array(part), from - offset);
         }
         start += 4 * count;
       }
@@ -44,11 +42,11 @@ export function momentEntry(
   });
 }
 
-/** Fills the buffers from a float tensor of exactly as many values. */
-export async function writeMoment(
+/** Fills buffers from a float tensor of exactly as many values. */
+export async function writeFromEntry(
   device: Device,
   entry: TensorEntry,
-  pieces: readonly Piece[],
+  pieces: readonly DevicePiece[],
 ): Promise<void> {
   const queue = pieces.map((piece) => ({ ...piece, at: 0 }));
   for await (const bytes of entry.chunks(4 * chunkValues)) {
