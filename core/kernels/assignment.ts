@@ -72,7 +72,7 @@ export function assignment(costs: ArrayLike<number>, rows: number, columns: numb
   }
   const rowToColumn = new Int32Array(rows), columnToRow = new Int32Array(columns);
   const status = assignInto(
-    Float64Array.from(costs),
+    new Float64Array(costs),
     { rows, columns, rowToColumn, columnToRow },
   );
   const error = assignmentError(status, rows, columns);

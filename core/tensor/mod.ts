@@ -32,6 +32,7 @@ export * from "./softmax.ts";
 export * from "./loss_tokens.ts";
 export * from "./loss_masks.ts";
 export * from "./loss_sum.ts";
+export * from "./matching.ts";
 export * from "./random.ts";
 export * from "./conv.ts";
 export * from "./moe.ts";
