@@ -6,6 +6,7 @@
  */
 import { InputError } from "@medvlm/core";
 import { doctor, doctorCommand } from "./doctor.ts";
+import { evalCommand, evalFromFlags } from "./eval_command.ts";
 import { type Command, helpText, parseFlags } from "./flags.ts";
 import { nearest } from "./nearest.ts";
 import { runCommand, runFromFlags } from "./run_command.ts";
@@ -13,9 +14,7 @@ import { processTerminal as terminal } from "./terminal.ts";
 
 /** Commands that are planned, and what there is instead. */
 const planned: Readonly<Record<string, string>> = {
-  train: "training is not available yet; available now: run, doctor, bench, parity",
-  eval:
-    "evaluation on data sets is not available yet; available now: run for single images, parity for the reference cases",
+  train: "training is not available yet; available now: run, eval, doctor, bench, parity",
   zoo:
     "the checkpoint catalogue is not available yet; fetch a checkpoint yourself and give its folder to run --checkpoint",
 };
@@ -30,6 +29,7 @@ const elsewhere: Readonly<Record<string, string>> = {
 function overview(): string {
   const rows = [
     [runCommand.name, runCommand.about],
+    [evalCommand.name, evalCommand.about],
     [doctorCommand.name, doctorCommand.about],
     ...Object.entries(elsewhere),
     ...Object.keys(planned).map((name) => [name, "not available yet"]),
@@ -61,6 +61,9 @@ async function dispatch(args: readonly string[], signal: AbortSignal): Promise<v
   if (name === runCommand.name) {
     return await withFlags(runCommand, rest, (flags) => runFromFlags(flags, terminal, signal));
   }
+  if (name === evalCommand.name) {
+    return await withFlags(evalCommand, rest, (flags) => evalFromFlags(flags, terminal, signal));
+  }
   if (name === doctorCommand.name) {
     return await withFlags(doctorCommand, rest, ({ json }) => doctor(json, terminal));
   }
@@ -76,6 +79,7 @@ async function dispatch(args: readonly string[], signal: AbortSignal): Promise<v
   }
   const known = [
     runCommand.name,
+    evalCommand.name,
     doctorCommand.name,
     ...Object.keys(elsewhere),
     ...Object.keys(planned),

@@ -125,9 +125,14 @@ export interface BleuHf {
   readonly referenceLength: number;
 }
 
-function summariseHf(
+/**
+ * {@linkcode bleuHf} of samples that were counted before, with at least `maxOrder` orders.
+ *
+ * @throws {InputError} `NO_TOKENS` when all predictions or all references are blank.
+ */
+export function bleuHfOfCounts(
   samples: readonly BleuCounts[],
-  { maxOrder = 4, smooth = false }: BleuHfOptions,
+  { maxOrder = 4, smooth = false }: BleuHfOptions = {},
 ): BleuHf {
   const sums = total(samples, maxOrder);
   const lengthRatio = sums.predictionLength / sums.shortestReference;
@@ -170,7 +175,7 @@ export function bleuHfMetric(
         { prediction: tokens13a(prediction), references: references.map(tokens13a) },
         options.maxOrder ?? 4,
       ),
-    (samples) => summariseHf(samples, options),
+    (samples) => bleuHfOfCounts(samples, options),
   );
 }
 
@@ -265,7 +270,9 @@ export function sentenceBleuMedplib(prediction: string, reference: string): Bleu
 
 const tiny = 1e-15, small = 1e-9;
 
-function scoreCoco(sums: Sums): number[] {
+/** {@linkcode bleuCoco} of samples that were counted before. */
+export function bleuCocoOfCounts(samples: readonly BleuCounts[]): number[] {
+  const sums = total(samples, 4);
   const ratio = (sums.predictionLength + tiny) / (sums.closestReference + small);
   const penalty = ratio < 1 ? Math.exp(1 - 1 / ratio) : 1;
   let product = 1;
@@ -282,13 +289,10 @@ function scoreCoco(sums: Sums): number[] {
  * @returns four numbers, 0 to 1
  */
 export function bleuCoco(pairs: readonly TokenPair[]): number[] {
-  return scoreCoco(total(pairs.map((pair) => bleuCounts(pair)), 4));
+  return bleuCocoOfCounts(pairs.map((pair) => bleuCounts(pair)));
 }
 
 /** {@linkcode bleuCoco} over samples that arrive one at a time. */
 export function bleuCocoMetric(): StreamingMetric<TokenPair, BleuCounts, number[]> {
-  return new StreamingMetric(
-    (pair) => bleuCounts(pair),
-    (samples) => scoreCoco(total(samples, 4)),
-  );
+  return new StreamingMetric((pair) => bleuCounts(pair), bleuCocoOfCounts);
 }
