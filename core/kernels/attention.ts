@@ -28,26 +28,23 @@ export interface AttentionConstants {
   readonly padded: boolean;
   /** Add the two tables of relative positions. */
   readonly relative: boolean;
+  /** Also write log2 of the sum of exp(s) of every query, from which the way back recomputes the probabilities. */
+  readonly logSums: boolean;
 }
 
 /** Name of a variant with its constants, for program keys. */
 export function attentionKey(
   variant: string,
-  { headSize, valueSize, causal, padded, relative }: AttentionConstants,
+  { headSize, valueSize, causal, padded, relative, logSums }: AttentionConstants,
 ): string {
-  const flags = [causal && "causal", padded && "padded", relative && "relative"].filter(Boolean);
+  const flags = [
+    causal && "causal",
+    padded && "padded",
+    relative && "relative",
+    logSums && "log sums",
+  ].filter(Boolean);
   return ["attention", variant, `${headSize}x${valueSize}`, ...flags].join(" ");
 }
-
-/** Arrays of every attention kernel; `lengths` and `relative` are read only where the constants say so. */
-export const attentionArrays = {
-  query: { type: "f32", access: "read" },
-  key: { type: "f32", access: "read" },
-  value: { type: "f32", access: "read" },
-  lengths: { type: "u32", access: "read" },
-  relative: { type: "f32", access: "read" },
-  output: { type: "f32", access: "read_write" },
-} as const satisfies Record<string, ArraySpec>;
 
 /** Parameters of every attention kernel. Offsets and strides count elements. */
 export const attentionParameters = {
@@ -125,18 +122,25 @@ export function rowLoader(
   };
 }
 
-/** {@linkcode attentionArrays} with the operands read as vectors of four, or one by one. */
-export function attentionOperands(vectors: boolean): Record<
-  keyof typeof attentionArrays,
-  ArraySpec
-> {
+/**
+ * Arrays of every attention kernel; `lengths` and `relative` are read only where the constants say so.
+ *
+ * @param vectors The operands are read as vectors of four.
+ */
+export function attentionArrays(
+  { logSums }: AttentionConstants,
+  vectors: boolean,
+): Record<string, ArraySpec> {
   const type = vectors ? "vec4<f32>" : "f32";
   return {
-    ...attentionArrays,
     query: { type, access: "read" },
     key: { type, access: "read" },
     value: { type, access: "read" },
+    lengths: { type: "u32", access: "read" },
+    relative: { type: "f32", access: "read" },
     output: { type, access: "read_write" },
+    // [batch, heads, queries]; 0 for a query that sees no key.
+    ...(logSums && { logSums: { type: "f32", access: "read_write" } }),
   };
 }
 
@@ -147,10 +151,11 @@ interface Arrays {
   readonly lengths: Uint32Array;
   readonly relative: Float32Array;
   readonly output: Float32Array;
+  readonly logSums: Float32Array;
 }
 
 /** row . other[at...], in four sums that do not wait for one another. */
-function dotProduct(row: Float64Array, other: Float32Array, at: number): number {
+export function dotProduct(row: Float64Array, other: Float32Array, at: number): number {
   let a = 0, b = 0, c = 0, d = 0, i = 0;
   for (; i + 3 < row.length; i += 4, at += 4) {
     a += row[i]! * other[at]!;
@@ -163,7 +168,7 @@ function dotProduct(row: Float64Array, other: Float32Array, at: number): number 
 }
 
 /** sums += weights[j] * (row j of values), for j < count, four rows at a time. */
-function addRows(
+export function addRows(
   sums: Float64Array,
   weights: Float64Array,
   count: number,
@@ -186,10 +191,10 @@ function addRows(
 
 /** The typed-array twin of every variant: one row of scores at a time, sums in double precision. */
 export function attentionHost(
-  { headSize, valueSize, causal, padded, relative: tables }: AttentionConstants,
+  { headSize, valueSize, causal, padded, relative: tables, logSums: saving }: AttentionConstants,
 ): Program["host"] {
   return (
-    { query, key, value, lengths, relative, output }: Arrays,
+    { query, key, value, lengths, relative, output, logSums }: Arrays,
     parameters: Record<keyof typeof attentionParameters, number>,
   ) => {
     const { batch, queries, keys, heads, group, gridHeight, gridWidth, shift, scale } = parameters;
@@ -222,6 +227,7 @@ export function attentionHost(
       const valueRow = parameters.valueOffset + b * keys * parameters.valueStride +
         keyHead * valueSize;
       for (let j = 0; j < end; j++) total += scores[j] = Math.exp(scores[j]! - highest);
+      if (saving) logSums[item] = total > 0 ? highest * log2e + Math.log2(total) : 0;
       addRows(sums, scores, end, value, valueRow, parameters.valueStride);
       const target = ((b * queries + i) * heads + h) * valueSize;
       for (let d = 0; d < valueSize; d++) output[target + d] = total > 0 ? sums[d]! / total : 0;

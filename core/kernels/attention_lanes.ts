@@ -10,10 +10,10 @@
  */
 import { type Program, program } from "../device/mod.ts";
 import {
+  attentionArrays,
   type AttentionConstants,
   attentionHost,
   attentionKey,
-  attentionOperands,
   attentionParameters,
   log2e,
   lowest,
@@ -46,7 +46,7 @@ export function attentionLanes(
   rows: number,
   vectors: boolean,
 ): Program {
-  const { headSize, valueSize, causal, padded, relative } = constants;
+  const { headSize, valueSize, causal, padded, relative, logSums } = constants;
   const loadRow = rowLoader(lanes, vectors);
   const query = numbers(rows).map((r) =>
     rowLoader(0, vectors)("query", `q_${r}`, `at_${r}`, headSize)
@@ -112,6 +112,11 @@ export function attentionLanes(
     let to = (token_${r} * params.heads + h) * ${valueSize}u;
     let inverse = select(0.0, 1.0 / sum_${r}, sum_${r} > 0.0);
     ${
+    logSums
+      ? `logSums[(b * params.heads + h) * params.queries + i_${r}] = select(0.0, highest_${r} + log2(sum_${r}), sum_${r} > 0.0);`
+      : ""
+  }
+    ${
     vectors
       ? numbers(valueSize / 4).map((c) =>
         `output[to / 4u + ${c}u] = vec4<f32>(${
@@ -125,7 +130,7 @@ export function attentionLanes(
   return program(
     attentionKey(`lanes ${lanes} rows ${rows}${vectors ? " vectors" : ""}`, constants),
     () => ({
-      arrays: attentionOperands(vectors),
+      arrays: attentionArrays(constants, vectors),
       parameters: attentionParameters,
       subgroups: true,
       wgsl: /* wgsl */ `

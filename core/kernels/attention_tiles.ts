@@ -13,10 +13,10 @@
  */
 import { type Program, program } from "../device/mod.ts";
 import {
+  attentionArrays,
   type AttentionConstants,
   attentionHost,
   attentionKey,
-  attentionOperands,
   attentionParameters,
   log2e,
   lowest,
@@ -86,7 +86,7 @@ export function attentionTiles(
   tile: AttentionTile,
   vectors: boolean,
 ): Program {
-  const { headSize, valueSize, causal, padded, relative } = constants;
+  const { headSize, valueSize, causal, padded, relative, logSums } = constants;
   const { rows, columns, spread, slice } = tile;
   const block = 4 * columns;
   const threads = 8 * columns;
@@ -117,7 +117,7 @@ fn ${name}(row: u32, d: u32) -> vec4<f32> {
   }`
     .trim();
   return program(attentionKey(variant, constants), () => ({
-    arrays: attentionOperands(vectors),
+    arrays: attentionArrays(constants, vectors),
     parameters: attentionParameters,
     wgsl: /* wgsl */ `
 var<workgroup> staged: array<vec4<f32>, ${stagedVectors(tile)}>;
@@ -316,6 +316,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         )
       };
   let inverse_${g} = select(vec4<f32>(), 1.0 / total_${g}, total_${g} > vec4<f32>());`).join("")
+    }
+  ${
+      logSums
+        ? own.map((g) => `
+  if (over == 0u) {
+    let logs = select(vec4<f32>(), maxima[down * ${own.length}u + ${g}u] + log2(total_${g}), total_${g} > vec4<f32>());
+    ${
+          numbers(4).map((i) =>
+            `if (i_${
+              4 * g + i
+            } < params.queries) { logSums[(b * params.heads + h) * params.queries + i_${
+              4 * g + i
+            }] = logs[${i}]; }`
+          ).join("\n    ")
+        }
+  }`).join("")
+        : ""
     }
   ${
       each.map((r) =>

@@ -7,11 +7,14 @@ import type { Device, Program } from "../device/mod.ts";
 import type { AttentionConstants } from "../kernels/attention.ts";
 import { attentionLanes, queriesPerLane } from "../kernels/attention_lanes.ts";
 import { attentionTiles, chooseTile } from "../kernels/attention_tiles.ts";
-import { relativeTables } from "../kernels/attention_relative.ts";
-import { broadcastLanes, type HeadsView, type LocatedHeads, locateHeads } from "./heads.ts";
+import { noteAttention } from "./attention_gradient.ts";
+import { checkRelative, type RelativePositions, relativeScores } from "./attention_relative.ts";
+import { broadcastLanes, type HeadsView, locateHeads } from "./heads.ts";
+import { isDifferentiated } from "./tape.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 
 export { decodeAttention, type DecodeShape } from "./decode_attention.ts";
+export type { RelativePositions } from "./attention_relative.ts";
 export type { HeadsView } from "./heads.ts";
 
 /** Extents of an attention. */
@@ -30,16 +33,6 @@ export interface AttentionShape {
   readonly headSize: number;
   /** Elements per head of the values and the output. Default `headSize`. */
   readonly valueSize?: number;
-}
-
-/** Decomposed relative positions (SAM, `add_decomposed_rel_pos`); queries and keys are the same raster. */
-export interface RelativePositions {
-  /** [2 gridHeight - 1, headSize], row y_query - y_key + gridHeight - 1. */
-  readonly height: Tensor;
-  /** [2 gridWidth - 1, headSize], row x_query - x_key + gridWidth - 1. */
-  readonly width: Tensor;
-  /** Height and width of the raster of tokens. */
-  readonly grid: readonly [number, number];
 }
 
 /** What modifies an attention. */
@@ -73,62 +66,12 @@ function chooseProgram(
   return { program: attentionTiles(constants, tile, vectors), queriesPerGroup: 8 * tile.rows };
 }
 
-/** q . row for every query and every row and column of the raster: [batch, heads, tokens, gridHeight + gridWidth]. */
-function relativeScores(
-  query: LocatedHeads,
-  device: Device,
-  { height, width, grid: [gridHeight, gridWidth] }: RelativePositions,
-  { batch, heads, headSize }: AttentionShape,
-  vectors: boolean,
-): Tensor {
-  const tokens = gridHeight * gridWidth;
-  const table = empty(device, [batch, heads, tokens, gridHeight + gridWidth], "f32", "relative");
-  const lanes = broadcastLanes(device);
-  device.dispatch(
-    relativeTables(headSize, lanes || 32, lanes > 0, vectors),
-    {
-      query: query.range,
-      height: height.range,
-      width: width.range,
-      output: table.range,
-    },
-    {
-      batch,
-      heads,
-      gridHeight,
-      gridWidth,
-      queryOffset: query.offset,
-      queryStride: query.stride,
-    },
-    [batch * heads * Math.ceil(tokens / (lanes || 32))],
-    {
-      flops: 4 * table.size * headSize,
-      bytes: 4 * (table.size + batch * heads * tokens * headSize),
-    },
-  );
-  return table;
-}
-
-function checkRelative(
-  { height, width, grid: [gridHeight, gridWidth] }: RelativePositions,
-  { queries, keys, headSize }: AttentionShape,
-): void {
-  const tokens = gridHeight * gridWidth;
-  if (
-    tokens !== queries || tokens !== keys ||
-    height.size !== (2 * gridHeight - 1) * headSize || width.size !== (2 * gridWidth - 1) * headSize
-  ) {
-    throw new RangeError(
-      `Cannot attend with relative positions ${shapeText(height.shape)} and ${
-        shapeText(width.shape)
-      } on a raster of ${gridHeight} x ${gridWidth}: expected ${queries} tokens and tables [2 n - 1, ${headSize}]`,
-    );
-  }
-}
-
 /**
  * softmax(scale * q k^T + relative) v for every head, with keys hidden as the options say. A query without visible keys
  * gives zeros. Padded queries (behind `keyLengths`) still attend to the visible keys.
+ *
+ * Differentiable by q, k, v and the tables; the way back keeps the output and one number per query and head, and recomputes the
+ * probabilities.
  *
  * @param q batch * queries tokens of heads * headSize.
  * @param k batch * keys tokens of keyHeads * headSize.
@@ -182,7 +125,11 @@ export function attention(
     causal,
     padded: keyLengths !== undefined,
     relative: relative !== undefined,
+    logSums: isDifferentiated(q.tensor, k.tensor, v.tensor, relative?.height, relative?.width),
   };
+  const logSums = constants.logSums
+    ? empty(device, [batch, heads, queries], "f32", "log sums")
+    : undefined;
   const { program, queriesPerGroup } = chooseProgram(
     device,
     constants,
@@ -198,6 +145,7 @@ export function attention(
       lengths: keyLengths?.range ?? query.range,
       relative: table?.range ?? query.range,
       output: output.range,
+      ...(logSums && { logSums: logSums.range }),
     },
     {
       batch,
@@ -223,5 +171,19 @@ export function attention(
     },
   );
   table?.dispose();
+  if (logSums !== undefined) {
+    noteAttention({
+      views: [q, k, v],
+      located: [query, key, value],
+      shape: { batch, queries, keys, heads, keyHeads, headSize, valueSize },
+      scale,
+      causal,
+      keyLengths,
+      relative,
+      vectors,
+      output,
+      logSums,
+    });
+  }
   return output;
 }
