@@ -34,3 +34,4 @@ export {
   decaysNothing,
   decaysUnlessNamed,
 } from "./weight_decay.ts";
+export type { Stage, StageAdapters, StageSchedule } from "./stage.ts";

@@ -62,6 +62,9 @@ const samDecoderBase = {
   width: 256,
 };
 
+/** Vocabulary of the built-in tokenizer with the added tokens. */
+export const builtInVocabulary = 1280;
+
 /** `Huangxs/MedPLIB-7b-2e`: 11.69 billion parameters. */
 export const paper: MedplibConfig = {
   llama: {
@@ -115,18 +118,22 @@ export const paper: MedplibConfig = {
 };
 
 /** The same architecture, small enough for any machine; the vocabulary is the built-in tokenizer's (see `tokenizer.ts`). */
-function small(
-  vocabulary: number,
-  scale: { hidden: number; layers: number; heads: number; clip: number; sam: number },
-): MedplibConfig {
+function small(scale: {
+  hidden: number;
+  intermediate: number;
+  layers: number;
+  heads: number;
+  clip: number;
+  sam: number;
+}): MedplibConfig {
   const { hidden, layers, heads } = scale;
   return {
     ...paper,
     llama: {
       ...paper.llama,
-      vocabulary,
+      vocabulary: builtInVocabulary,
       hiddenSize: hidden,
-      intermediateSize: Math.round(hidden * 8 / 3 / 32) * 32,
+      intermediateSize: scale.intermediate,
       layers,
       heads,
       keyHeads: heads,
@@ -142,29 +149,29 @@ function small(
       hiddenSize: scale.clip,
       intermediateSize: 4 * scale.clip,
       layers: 4,
-      heads: scale.clip / 32,
-      imageSize: 168,
+      heads: scale.clip / 24,
+      imageSize: 112,
     },
     sam: {
       ...paper.sam,
+      imageSize: 192,
+      patchSize: 12,
       width: scale.sam,
       depth: 4,
-      heads: scale.sam / 32,
+      heads: scale.sam / 16,
+      window: 8,
       globalBlocks: [1, 3],
       outputWidth: 64,
     },
-    samDecoder: { ...samDecoderBase, width: 64, mlpWidth: 128, iouWidth: 64 },
+    samDecoder: { ...samDecoderBase, width: 64, heads: 4, mlpWidth: 128, iouWidth: 64 },
     maskInputChannels: 8,
     stored: "F32",
   };
 }
 
-/** Vocabulary of the built-in tokenizer with the added tokens. */
-export const builtInVocabulary = 1024;
-
 /** Named configurations. */
 export const presets: Readonly<Record<"paper" | "tiny" | "small", MedplibConfig>> = {
   paper,
-  tiny: small(builtInVocabulary, { hidden: 128, layers: 4, heads: 4, clip: 96, sam: 64 }),
-  small: small(builtInVocabulary, { hidden: 256, layers: 8, heads: 8, clip: 192, sam: 128 }),
+  tiny: small({ hidden: 128, intermediate: 256, layers: 4, heads: 4, clip: 96, sam: 64 }),
+  small: small({ hidden: 256, intermediate: 672, layers: 8, heads: 8, clip: 192, sam: 128 }),
 };

@@ -9,11 +9,19 @@ import { builtInVocabulary } from "./config.ts";
 import { addedTokens } from "./prompt.ts";
 
 const words =
-  `a an and are area as assistant at between can chat curious detailed do from gives help helpful human image in
-intelligence artificial is it its no not of on or please polite questions answers answer Sure there the to this to user's user
-yes you what What where Where which Which with The That segment Segment describe Describe shown seen mask left Left right
-lung lungs heart liver spleen kidney aorta rib nodule mass effusion pleural opacity consolidation pneumothorax atelectasis
-cardiomegaly normal abnormality findings region chest ray USER ASSISTANT upper lower lobe bladder stomach`
+  `A chat between a curious human user and an artificial intelligence assistant The gives helpful detailed polite answers to
+the questions USER ASSISTANT Sure it is yes no not of on or in this that are at can do what what's please
+You you What Where Which With Is Does Can Name Describe Segment Mark Outline Write Every Answer Mask
+area region seen shown shows show image picture modality imaging kind x ray radiograph chest report about plate like size
+left right both bilateral side sided upper middle lower zone zones lobe lung lungs heart aorta liver spleen kidney bladder
+stomach rib pleura pulmonary Left Right Both Heart Lung Aorta Aortic Cardiomegaly Atelectasis Consolidation Pneumothorax
+Pleural Nodule Mass Normal Pneumonia aortic enlargement cardiomegaly atelectasis consolidation pneumothorax pleural effusion
+effusions nodule nodules mass opacity infiltration opacification lesion tumor diseases diagnoses findings Findings Impression
+abnormal abnormality normal any every many large small moderate severe mild marked markedly moderately mildly Large Small
+Moderate Mild Marked one two three four five One Two Three Four Five How there There No Two evidence cardiac silhouette within
+limits contour widened enlarged visible line with blunting clear acute cardiopulmonary disease process focal airspace involves
+band knob projects over Presence Other unremarkable present absent appears larger segment mark outline mask lines angle
+costophrenic density round rounded does finding see On which where impression In X`
     .split(/\s+/);
 
 const characters = [
@@ -21,24 +29,42 @@ const characters = [
 ];
 
 /**
- * Pieces in merge order. A word is reached by way of its beginnings, so shorter ones come first; characters fill the rest of
- * the vocabulary last.
+ * Merges of byte-pair encoding over the words (Sennrich et al., ACL 2016): the most frequent pair of neighbours becomes a
+ * piece, again and again; among equal ones the first in order of appearance.
  */
+function merges(count: number): string[] {
+  const spelled = [...new Set(words)].map((word) => [..."\u2581" + word]);
+  const found: string[] = [];
+  while (found.length < count) {
+    const counts = new Map<string, number>();
+    for (const pieces of spelled) {
+      for (let i = 1; i < pieces.length; i++) {
+        const pair = `${pieces[i - 1]} ${pieces[i]}`;
+        counts.set(pair, (counts.get(pair) ?? 0) + 1);
+      }
+    }
+    const [best] = [...counts].sort(([, a], [, b]) => b - a);
+    if (best === undefined) break;
+    const [left, right] = best[0].split(" ") as [string, string];
+    found.push(left + right);
+    for (const pieces of spelled) {
+      for (let i = 1; i < pieces.length; i++) {
+        if (pieces[i - 1] === left && pieces[i] === right) pieces.splice(i - 1, 2, left + right);
+      }
+    }
+  }
+  return found;
+}
+
+/** Pieces in merge order, then the characters; a piece that two merges give counts once. Unused places are filled. */
 function pieces(count: number): string[] {
   const single = ["\u2581", ...characters];
-  const beginnings = new Set<string>();
-  for (const word of words) {
-    for (let end = 1; end <= word.length; end++) beginnings.add(`\u2581${word.slice(0, end)}`);
-  }
-  const merges = [...beginnings].sort((a, b) => a.length - b.length).slice(
-    0,
-    count - single.length,
-  );
+  const merged = [...new Set(merges(count - single.length))];
   const filler = Array.from(
-    { length: count - single.length - merges.length },
+    { length: count - single.length - merged.length },
     (_, i) => String.fromCodePoint(0xe000 + i),
   );
-  return [...merges, ...single, ...filler];
+  return [...merged, ...single, ...filler];
 }
 
 const json = (value: unknown) => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);

@@ -1,0 +1,66 @@
+/**
+ * Training stages as data: what a paper trains in which order, with which losses, rates and data. A stage reads like a row
+ * of the paper's table; `stage_selection.ts` turns it into parameters.
+ *
+ * @module
+ */
+
+/** Low-rank adapters that a stage adds to frozen matrices. */
+export interface StageAdapters {
+  /** Rank r. */
+  readonly rank: number;
+  /** The update counts alpha / rank times, or alpha / sqrt(rank) when rank-stabilised. */
+  readonly alpha: number;
+  /** Fraction of the adapter's input that is dropped in training. */
+  readonly dropout: number;
+  /** Rank-stabilised scaling. Default false. */
+  readonly rankStabilised?: boolean;
+  /** A matrix has an adapter when the name of its module contains one of these. */
+  readonly targets: readonly string[];
+  /** …and none of these. Default none. */
+  readonly except?: readonly string[];
+}
+
+/** How the rate runs over a stage whose number of steps follows from data and epochs. */
+export interface StageSchedule {
+  /** `constant`, `warmupDecay` (DeepSpeed), `cosine` (transformers: linear warm-up, then half a cosine). */
+  readonly kind: "constant" | "warmupDecay" | "cosine";
+  /** Learning rate at its highest. */
+  readonly rate: number;
+  /** Share of all steps that the warm-up takes. Default 0. */
+  readonly warmupShare?: number;
+}
+
+/** One stage of a paper's training. */
+export interface Stage {
+  /** As typed with `--stage`, such as `alignment`. */
+  readonly name: string;
+  /** What it is for, one sentence without full stop. */
+  readonly purpose: string;
+  /** Where its settings come from: section of the paper, script. */
+  readonly source: string;
+  /** Name of the stage it starts from, `base` for the models the paper takes pretrained. */
+  readonly after: string;
+  /** Parameters that are trained whole: those whose official name contains one of these. */
+  readonly trains: readonly string[];
+  /** Adapters on the others. Default none. */
+  readonly adapters?: StageAdapters;
+  /** Factors of the parts of the loss, by the plugin's names for them. */
+  readonly losses: Readonly<Record<string, number>>;
+  /** Learning rate. */
+  readonly schedule: StageSchedule;
+  /** Decay rates of AdamW's moments. */
+  readonly betas: readonly [number, number];
+  /** Decoupled weight decay. */
+  readonly weightDecay: number;
+  /** Global norm that gradients are clipped to. Default: not clipped. */
+  readonly maxNorm?: number;
+  /** Samples of an optimiser step, over all devices and accumulated batches. */
+  readonly batch: number;
+  /** Passes over the data. */
+  readonly epochs: number;
+  /** Longest conversation in tokens. */
+  readonly maxTokens: number;
+  /** What it is trained on: dataset and what of it. */
+  readonly data: readonly string[];
+}
