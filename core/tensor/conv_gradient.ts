@@ -253,7 +253,9 @@ function weightGradient(
   /** The sum over some images. They are cut into slabs, whose sums run side by side. */
   function withSlabs(firstImage: number, count: number): Tensor {
     const most = Math.min(count, Math.max(1, Math.floor(partialWords / (left.channels * columns))));
-    const perSlab = Math.ceil(count / Math.min(most, wantedSlabs()));
+    const perSlab = count <= most && isDirectCheaper()
+      ? 1
+      : Math.ceil(count / Math.min(most, wantedSlabs()));
     const slabs = Math.ceil(count / perSlab);
     using scope = device.scope();
     const range = { firstImage, endImage: firstImage + count, images: perSlab, slabs };
@@ -294,9 +296,22 @@ function weightGradient(
     return Math.ceil(busy / tiles);
   }
 
+  /** Slabs of single images need no reordering of planes, but one partial sum per image. */
+  function isDirectCheaper(): boolean {
+    const spared = (isDirect(left, pointwise) ? left.channels * pixels : 0) +
+      (isDirect(right, geometry) ? right.channels * pixels : 0);
+    return spared > 2 * left.channels * columns;
+  }
+
+  function isDirect(images: Images, { kh, kw, stride, padding }: Geometry): boolean {
+    const { height, width, channelStride, rowStride, columnStride } = images;
+    return pixels % 4 === 0 && kh === 1 && kw === 1 && stride === 1 && padding === 0 &&
+      columnStride === 1 && rowStride === width && channelStride === height * width;
+  }
+
   function unfold(
-    { tensor, batch: _, channels: all, ...source }: Images,
-    { padding, groups, ...spec }: Geometry,
+    images: Images,
+    geometry: Geometry,
     { slabs, ...range }: {
       firstImage: number;
       endImage: number;
@@ -306,6 +321,14 @@ function weightGradient(
       taken: number;
     },
   ): Tensor {
+    const { tensor, batch: _, channels: all, ...source } = images;
+    const { padding, groups, ...spec } = geometry;
+    if (
+      range.images === 1 && range.firstImage === 0 && groups * range.taken === all &&
+      isDirect(images, geometry)
+    ) {
+      return tensor;
+    }
     const rows = groups * range.taken * spec.kh * spec.kw;
     const length = fours(range.images * pixels);
     const u = empty(device, [slabs, rows, length], "f32", "unfolded");

@@ -75,6 +75,9 @@ const cases: Case[] = [
   { x: [1, 5, 4, 4], w: [10, 3, 3], groups: 5, padding: 1, stride: 2 },
   { x: [1, 2, 2, 2], w: [3, 3, 3], padding: 2, bias: true, activation: "silu" },
   { x: [1, 1, 3, 9], w: [2, 1, 7], padding: 3 },
+  // Enough pixels for sums image by image, without reordering.
+  { x: [3, 2, 4, 5], w: [5, 1, 1] },
+  { x: [2, 4, 4, 4], w: [6, 1, 1], groups: 2 },
   { x: [1, 33, 2, 3], w: [18, 2, 2] },
 ];
 
@@ -117,6 +120,7 @@ const transposedCases: Case[] = [
   { x: [1, 2, 2, 5], w: [1, 5, 3], stride: 3, padding: 1 },
   { x: [1, 3, 4, 4], w: [2, 2, 2], stride: 3 },
   { x: [2, 3, 5, 2], w: [7, 1, 1], activation: "tanh" },
+  { x: [2, 3, 4, 5], w: [1, 2, 2], stride: 2 },
 ];
 
 deviceTest("convTranspose2d has the gradients of scattering", async (device) => {
