@@ -6,7 +6,15 @@
  */
 import { binary } from "../tensor/elementwise.ts";
 import { linear } from "../tensor/linear.ts";
-import { combineExperts, moeCapacity, routeTokens, type Routing } from "../tensor/moe.ts";
+import {
+  combineExperts,
+  dispatchTokens,
+  moeCapacity,
+  routeTokens,
+  type Routing,
+} from "../tensor/moe.ts";
+import { concat, slice } from "../tensor/movement.ts";
+import { isDifferentiated } from "../tensor/tape.ts";
 import { empty, type Tensor } from "../tensor/tensor.ts";
 import type { Weight } from "../tensor/weight.ts";
 import { projection } from "./layers.ts";
@@ -47,8 +55,11 @@ export interface MoeResult {
 }
 
 /**
- * Runs the layer on tokens [T, H]. Row counts per expert stay on the device: the products are sized for the capacity and
- * rows beyond an expert's count are not computed.
+ * Runs the layer on tokens [T, H]. Row counts per expert stay on the device: the products are sized for the capacity, and
+ * outside a differentiation rows beyond an expert's count are not computed.
+ *
+ * Gradients reach the tokens, the experts with their adapters, and the router: by the weights of the outputs and by the balance
+ * loss `routing.auxLoss`. Tokens that every choice dropped get theirs from the residual and the router alone.
  */
 export function moeFeedForward(
   x: Tensor,
@@ -67,19 +78,37 @@ export function moeFeedForward(
     ...(gumbel === undefined ? {} : { gumbel }),
   });
   using scope = device.scope();
+  const outputs = isDifferentiated(x) || experts.some(isTrained)
+    ? dispatchedExperts(x, experts, routing)
+    : selectedExperts(x, experts, routing);
+  return { y: scope.keep(combineExperts(routing, outputs, residual)), routing, logits };
+}
+
+/** Whether a matrix of the expert, or an adapter of it, is differentiated. */
+function isTrained(expert: ParameterScope): boolean {
+  return ["gate_proj.weight", "up_proj.weight", "down_proj.weight"].some((name) =>
+    isDifferentiated(
+      expert.weight(name),
+      ...expert.adaptersOf(name).flatMap(({ a, b }) => [a, b]),
+    )
+  );
+}
+
+/** Outputs of the experts, f32 [E * capacity, H], from products that take their rows from `x` and skip empty slots. */
+function selectedExperts(
+  x: Tensor,
+  experts: readonly ParameterScope[],
+  { capacity, tokenOf, used }: Routing,
+): Tensor {
+  const { device } = x;
   const rows = experts.length * capacity;
   const inner = experts[0]!.weight("gate_proj.weight").rows;
   const gated = empty(device, [rows, inner], "f32", "expert gate");
   const up = empty(device, [rows, inner], "f32", "expert up");
+  const index = tokenOf.reshape(-1);
   experts.forEach((expert, e) => {
     const first = e * capacity;
-    const select = {
-      rows: capacity,
-      index: routing.tokenOf.reshape(-1),
-      first,
-      counts: routing.used,
-      count: e,
-    };
+    const select = { rows: capacity, index, first, counts: used, count: e };
     projection(expert, "gate_proj", x, { select, into: { tensor: gated, firstRow: first } });
     projection(expert, "up_proj", x, { select, into: { tensor: up, firstRow: first } });
   });
@@ -88,9 +117,26 @@ export function moeFeedForward(
   experts.forEach((expert, e) => {
     const first = e * capacity;
     projection(expert, "down_proj", hidden, {
-      select: { rows: capacity, first, counts: routing.used, count: e },
+      select: { rows: capacity, first, counts: used, count: e },
       into: { tensor: outputs, firstRow: first },
     });
   });
-  return { y: scope.keep(combineExperts(routing, outputs, residual)), routing, logits };
+  return outputs;
+}
+
+/** The same in steps that can be differentiated: every expert computes all its slots, empty ones on zeros. */
+function dispatchedExperts(
+  x: Tensor,
+  experts: readonly ParameterScope[],
+  routing: Routing,
+): Tensor {
+  const { capacity } = routing;
+  const slots = dispatchTokens(routing, x);
+  const outputs = experts.map((expert, e) => {
+    const rows = experts.length === 1 ? slots : slice(slots, 0, e * capacity, capacity);
+    const gated = projection(expert, "gate_proj", rows);
+    const hidden = binary("swiglu", gated, projection(expert, "up_proj", rows));
+    return projection(expert, "down_proj", hidden);
+  });
+  return outputs.length === 1 ? outputs[0]! : concat(outputs, 0);
 }

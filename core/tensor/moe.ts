@@ -11,7 +11,16 @@ import {
   singleTokenProgram,
   slotProgram,
 } from "../kernels/moe.ts";
+import {
+  combineGradientProgram,
+  combineWeightGradientProgram,
+  dispatchGradientProgram,
+  dispatchTokensProgram,
+  routingGradientProgram,
+} from "../kernels/moe_gradient.ts";
+import { rowTeam, teamGroups } from "../kernels/row_team.ts";
 import type { BufferRange } from "../device/mod.ts";
+import { note } from "./tape.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 
 /** Where every token goes. All of it stays on the device. */
@@ -76,6 +85,8 @@ export function moeCapacity(
  * weights renormalised over what was kept; first choices fill slots before second ones. A choice beyond the capacity is
  * dropped.
  *
+ * Gates, weights and the balance loss carry gradients to the logits; which expert is chosen and what is dropped does not.
+ *
  * @param logits Router logits, f32 [T, E].
  * @throws {RangeError} when shapes do not fit or there are fewer experts than choices.
  */
@@ -115,6 +126,7 @@ export function routeTokens(
     capacity,
     k,
   };
+  noteRouting(logits, routing);
   const noise = k === 2 ? gumbel : undefined;
   const noiseRange: Record<string, BufferRange> = noise === undefined ? {} : { noise: noise.range };
   const { gates, expert, slot, weight, tokenOf, used } = routing;
@@ -183,6 +195,96 @@ export function routeTokens(
   return routing;
 }
 
+function noteRouting(logits: Tensor, routing: Routing): void {
+  const { gates, weight, auxLoss, expert, slot, expertCounts, tokens, experts, k } = routing;
+  note({
+    name: "routeTokens",
+    inputs: [logits],
+    outputs: [gates, weight, auxLoss],
+    saved: [gates, expert, slot, expertCounts],
+    backward([byGates, byWeight, byLoss]) {
+      const result = empty(logits.device, logits.shape, "f32", "routing gradient");
+      logits.device.dispatch(
+        routingGradientProgram(k, experts, {
+          gates: byGates !== undefined,
+          weight: byWeight !== undefined,
+          loss: byLoss !== undefined,
+        }),
+        {
+          gates: gates.range,
+          expert: expert.range,
+          slot: slot.range,
+          counts: expertCounts.range,
+          output: result.range,
+          ...optional({ gatesGradient: byGates, weightGradient: byWeight, lossGradient: byLoss }),
+        },
+        { tokens },
+        [Math.ceil(tokens / 64)],
+        { flops: 8 * logits.size, bytes: 12 * logits.size },
+      );
+      return [result];
+    },
+  });
+}
+
+function optional(
+  tensors: Readonly<Record<string, Tensor | undefined>>,
+): Record<string, BufferRange> {
+  const ranges: Record<string, BufferRange> = {};
+  for (const [name, value] of Object.entries(tensors)) if (value) ranges[name] = value.range;
+  return ranges;
+}
+
+/**
+ * Every expert's tokens: row e * capacity + s is the token in slot s of expert e, zeros where the slot is empty. Products over
+ * such rows differentiate; inference selects the rows inside the product instead (see `linear`).
+ *
+ * @param x f32 [T, H].
+ * @returns f32 [E * capacity, H].
+ * @throws {RangeError} when there are other than T tokens.
+ */
+export function dispatchTokens(routing: Routing, x: Tensor): Tensor {
+  const { tokens, experts, capacity, k, tokenOf, used, expert, slot } = routing;
+  const { device } = x;
+  if (x.dtype !== "f32" || x.shape.length !== 2 || x.shape[0] !== tokens) {
+    throw new RangeError(
+      `Cannot dispatch ${x.dtype} ${shapeText(x.shape)}: expected f32 [${tokens}, H]`,
+    );
+  }
+  const width = x.shape[1]!, rows = experts * capacity;
+  const slots = empty(device, [rows, width], "f32", "dispatched tokens");
+  device.dispatch(
+    dispatchTokensProgram(),
+    { x: x.range, tokenOf: tokenOf.range, used: used.range, slots: slots.range },
+    { rows, width, capacity },
+    [Math.ceil(rows * width / 64)],
+    { bytes: 8 * rows * width },
+  );
+  note({
+    name: "dispatchTokens",
+    inputs: [x],
+    outputs: [slots],
+    saved: [expert, slot],
+    backward([gradient]) {
+      const result = empty(device, x.shape, "f32", "dispatch gradient");
+      device.dispatch(
+        dispatchGradientProgram(k),
+        {
+          gradient: gradient!.range,
+          expert: expert.range,
+          slot: slot.range,
+          output: result.range,
+        },
+        { tokens, width, capacity },
+        [Math.ceil(x.size / 64)],
+        { flops: k * x.size, bytes: 4 * (k + 1) * x.size },
+      );
+      return [result];
+    },
+  });
+  return slots;
+}
+
 /**
  * The weighted sum of the expert outputs of every token; dropped choices add nothing. f32 [T, H].
  *
@@ -213,6 +315,65 @@ export function combineExperts(routing: Routing, outputs: Tensor, residual?: Ten
     { tokens, width, capacity },
     [Math.ceil(tokens * width / 64)],
     { flops: 2 * k * tokens * width, bytes: 4 * (k + 2) * tokens * width },
+  );
+  note({
+    name: "combineExperts",
+    inputs: [outputs, weight, residual],
+    outputs: [result],
+    saved: [outputs, weight, expert, slot, routing.tokenOf, routing.used],
+    backward: ([gradient], [wantsOutputs, wantsWeight]) => [
+      wantsOutputs ? outputsGradient(routing, gradient!) : undefined,
+      wantsWeight ? weightGradient(routing, outputs, gradient!) : undefined,
+      gradient,
+    ],
+  });
+  return result;
+}
+
+function outputsGradient(
+  { experts, capacity, k, tokenOf, used, expert, weight }: Routing,
+  gradient: Tensor,
+): Tensor {
+  const rows = experts * capacity, width = gradient.shape[1]!;
+  const result = empty(gradient.device, [rows, width], "f32", "expert outputs gradient");
+  gradient.device.dispatch(
+    combineGradientProgram(k),
+    {
+      gradient: gradient.range,
+      tokenOf: tokenOf.range,
+      used: used.range,
+      expert: expert.range,
+      weight: weight.range,
+      output: result.range,
+    },
+    { rows, width, capacity },
+    [Math.ceil(rows * width / 64)],
+    { flops: rows * width, bytes: 8 * rows * width },
+  );
+  return result;
+}
+
+function weightGradient(
+  { tokens, capacity, k, expert, slot }: Routing,
+  outputs: Tensor,
+  gradient: Tensor,
+): Tensor {
+  const { device } = gradient;
+  const rows = tokens * k, width = gradient.shape[1]!;
+  const result = empty(device, [tokens, k], "f32", "combine weight gradient");
+  const team = rowTeam(device.capabilities, width);
+  device.dispatch(
+    combineWeightGradientProgram(team, k),
+    {
+      gradient: gradient.range,
+      outputs: outputs.range,
+      expert: expert.range,
+      slot: slot.range,
+      output: result.range,
+    },
+    { rows, width, capacity },
+    [teamGroups(team, rows)],
+    { flops: 2 * rows * width, bytes: 8 * rows * width },
   );
   return result;
 }

@@ -6,7 +6,14 @@
 import { openCheckpoint } from "@medvlm/core/checkpoint";
 import type { Device } from "@medvlm/core/device";
 import { loadParameters, moeFeedForward, type ParameterSpec } from "@medvlm/core/nn";
-import { type Tensor, tensor } from "@medvlm/core/tensor";
+import {
+  differentiate,
+  multiply,
+  reduceMean,
+  type Tensor,
+  tensor,
+  weightedSum,
+} from "@medvlm/core/tensor";
 import { type CaseFiles, openCase } from "./case_files.ts";
 import type { Report, Tolerance } from "./harness.ts";
 
@@ -40,7 +47,7 @@ function layerSpecs(experts: number, hidden: number, inner: number): ParameterSp
   ];
 }
 
-/** `medplib/moe-layer`, without the gradients. */
+/** `medplib/moe-layer`. */
 export async function runMoeLayer(dir: string, report: Report, device: Device): Promise<void> {
   using files = await openCase(dir);
   for (const [index, variant] of (files.case.variants as Variant[]).entries()) {
@@ -71,19 +78,22 @@ async function runVariant(
   const uniform = await input("rts_uniform", tokens, experts);
   const gumbel = await input("gumbel", tokens, experts);
   const layer = p.at(prefix);
-  const { y, routing, logits } = moeFeedForward(tensor(device, values, [tokens, hidden]), {
+  const x = tensor(device, values, [tokens, hidden]);
+  const weights = {
     router: layer.weight("gate.wg.weight"),
     experts: Array.from(
       { length: experts },
       (_, e) => layer.at(`experts.deepspeed_experts.${e}.`),
     ),
-  }, {
+  };
+  const options = {
     k,
     capacityFactor: variant.train ? variant.cf : variant.eval_cf,
     minCapacity: variant.min_capacity,
     ...(uniform === undefined ? {} : { uniform }),
     ...(gumbel === undefined ? {} : { gumbel }),
-  });
+  };
+  const { y, routing, logits } = moeFeedForward(x, weights, options);
   report.exact(`${index}.capacity`, routing.capacity, variant.capacity);
   const expected = async (name: string) => (await files.expected.get(`${index}.${name}`)).values;
   report.close(`${index}.logits`, await logits.readFloats(), await expected("logits"), tolerance);
@@ -95,7 +105,7 @@ async function runVariant(
   );
   const chosen = await routing.expert.read(),
     slots = await routing.slot.read(),
-    weights = await routing.weight.readFloats();
+    combined = await routing.weight.readFloats();
   const table = (fill: number) => new Float64Array(tokens * experts).fill(fill);
   const dispatched = table(0), slot = table(-1), weight = table(0);
   chosen.forEach((expert, i) => {
@@ -103,7 +113,7 @@ async function runVariant(
     if (slots[i]! < 0) return;
     dispatched[at] = 1;
     slot[at] = slots[i]!;
-    weight[at] = weights[i]!;
+    weight[at] = combined[i]!;
   });
   report.close(`${index}.dispatched`, dispatched, await expected("dispatched"), {});
   report.close(`${index}.slot`, slot, await expected("slot"), {});
@@ -121,5 +131,32 @@ async function runVariant(
     tolerance,
   );
   report.close(`${index}.y`, await y.readFloats(), await expected("y"), tolerance);
+
+  // The same layer in differentiable steps, under the loss 10 mean(y cos(0.11 i)) + 0.3 l_aux.
+  const leaves = {
+    "grad.x": x,
+    ...Object.fromEntries(
+      layerSpecs(experts, hidden, inner).map(({ name }) => {
+        const own = name.slice(prefix.length);
+        return [`grad.deepspeed_moe.${own}`, layer.weight(own)];
+      }),
+    ),
+  };
+  const factors = Float32Array.from(values, (_, i) => Math.cos(0.11 * i));
+  let again: Promise<Float32Array>;
+  const { gradients } = differentiate(device, Object.values(leaves), () => {
+    const result = moeFeedForward(x, weights, options);
+    again = result.y.readFloats();
+    const weighted = multiply(result.y, tensor(device, factors, [tokens, hidden]));
+    return weightedSum([
+      { value: reduceMean(weighted.reshape(1, -1), 1), weight: 10 },
+      { value: result.routing.auxLoss, weight: 0.3 },
+    ]);
+  });
+  report.close(`${index}.y in steps`, await again!, await expected("y"), tolerance);
+  for (const [i, name] of Object.keys(leaves).entries()) {
+    const gradient = await gradients[i]!.readFloats();
+    report.close(`${index}.${name}`, gradient, await expected(name), tolerance);
+  }
   p.dispose();
 }
