@@ -74,6 +74,8 @@ export {
   formatLoraConfig,
   isSavedModule,
   type LoraConfig,
+  loraConfig,
+  type LoraSettings,
   moduleScaling,
   parseLoraConfig,
   targetModules,
@@ -87,6 +89,7 @@ export {
   parsePeftName,
   type PeftName,
   saveAdapter,
+  withSavedTensors,
 } from "./peft.ts";
 export { joinChunks, memoryFolder } from "./memory_folder.ts";
 export { sha256, verifySha256 } from "./hash.ts";

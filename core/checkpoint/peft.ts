@@ -16,7 +16,7 @@ import {
 } from "./peft_config.ts";
 import { safetensorsChunks } from "./safetensors.ts";
 import type { FolderWriter } from "./save.ts";
-import { type CheckpointSource, openCheckpoint } from "./source.ts";
+import { type CheckpointSource, checkpointSource, openCheckpoint } from "./source.ts";
 import { renamedTensor, type TensorEntry } from "./tensor_data.ts";
 import { torchSaveChunks } from "./torch_save.ts";
 
@@ -152,6 +152,28 @@ export async function openAdapter(folder: FolderSource): Promise<OpenAdapter> {
     source[Symbol.dispose]();
     throw error;
   }
+}
+
+/**
+ * The checkpoint of a base model with the fully trained tensors of an adapter in place of its own, to load the model from.
+ * Disposing it disposes both.
+ *
+ * @throws {InputError} code `CHECKPOINT_MISMATCH` naming the tensors that the base does not have.
+ */
+export function withSavedTensors(base: CheckpointSource, adapter: OpenAdapter): CheckpointSource {
+  const tensors = new Map([...base.entries()].map((tensor) => [tensor.name, tensor]));
+  const missing = [...adapter.saved.keys()].filter((name) => !tensors.has(name));
+  if (missing.length > 0) {
+    throw new InputError(
+      "CHECKPOINT_MISMATCH",
+      `Cannot apply an adapter to "${base.name}": it has no ${missing.slice(0, 40).join(", ")}`,
+    );
+  }
+  for (const [name, tensor] of adapter.saved) tensors.set(name, tensor);
+  return checkpointSource(base.name, tensors, () => {
+    base[Symbol.dispose]();
+    adapter[Symbol.dispose]();
+  });
 }
 
 /**

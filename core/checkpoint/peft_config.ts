@@ -37,6 +37,27 @@ export interface LoraConfig {
   extra: Readonly<Record<string, unknown>>;
 }
 
+/** Settings of {@linkcode loraConfig}: rank, alpha and targets, and what differs from peft's defaults. */
+export type LoraSettings =
+  & Pick<LoraConfig, "r" | "loraAlpha" | "targetModules">
+  & Partial<LoraConfig>;
+
+/** A configuration with peft's defaults: no dropout, no exclusions, alpha / r. */
+export function loraConfig(settings: LoraSettings): LoraConfig {
+  return {
+    loraDropout: 0,
+    excludeModules: null,
+    layersToTransform: null,
+    layersPattern: [],
+    modulesToSave: [],
+    useRslora: false,
+    rankPattern: {},
+    alphaPattern: {},
+    extra: {},
+    ...settings,
+  };
+}
+
 /** Longest regular expression taken from a file. */
 const MAX_PATTERN = 1024;
 

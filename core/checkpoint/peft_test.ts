@@ -2,7 +2,7 @@ import { assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@
 import { InputError } from "../errors.ts";
 import { openFolder } from "../files.ts";
 import { memoryFolder } from "./memory_folder.ts";
-import { collectLora, openAdapter, parsePeftName, saveAdapter } from "./peft.ts";
+import { collectLora, openAdapter, parsePeftName, saveAdapter, withSavedTensors } from "./peft.ts";
 import {
   formatLoraConfig,
   isSavedModule,
@@ -237,4 +237,22 @@ Deno.test("training checkpoints: only modules_to_save are fully trained", () => 
   const adapter = collectLora(source, config(), { trained: true });
   assertEquals([...adapter.saved.keys()], ["m.n.weight"]);
   assertEquals(adapter.modules.map(({ module }) => module), ["m.q"]);
+});
+
+Deno.test("fully trained tensors take the place of the base model's", async () => {
+  const name = "vividmed_like_rslora_modules_to_save";
+  const bytes = (name: string, fill: number) =>
+    [name, memoryTensor(name, "U8", [1], Uint8Array.of(fill))] as const;
+  using adapter = await open(name);
+  const names = [...adapter.saved.keys()];
+  const base = checkpointSource(
+    "base",
+    new Map([...names.map((name) => bytes(name, 1)), bytes("other", 2)]),
+  );
+  const whole = withSavedTensors(base, adapter);
+  assertEquals(whole.names(), [...names, "other"]);
+  assertEquals(whole.get(names[0])!.shape, adapter.saved.get(names[0])!.shape);
+  assertEquals(await whole.get("other")!.read(), Uint8Array.of(2));
+  const small = checkpointSource("small", new Map([bytes(names[0], 1)]));
+  assertThrows(() => withSavedTensors(small, adapter), InputError, names[1]);
 });

@@ -18,8 +18,8 @@ export type Initialiser =
   /** A fixed function of the element's index, for buffers that follow from the configuration. */
   | { readonly kind: "computed"; readonly value: (index: number) => number };
 
-/** FNV-1a, to give every name a stream of its own. */
-function hash(text: string): number {
+/** FNV-1a of a name, 0 to 2^32 - 1, to give every name a stream of its own. */
+export function nameHash(text: string): number {
   let state = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) state = Math.imul(state ^ text.charCodeAt(i), 0x01000193);
   return state >>> 0;
@@ -43,7 +43,7 @@ export function initialValues(
   if (init.kind === "ones") return values.fill(1);
   if (init.kind === "computed") return values.map((_, i) => init.value(base + i));
   if (init.kind === "zeros") return values;
-  const key = [seed >>> 0, hash(spec.name)] as const;
+  const key = [seed >>> 0, nameHash(spec.name)] as const;
   // Four words of one Philox block serve four uniforms or two Box-Muller pairs.
   for (let i = 0; i < values.length;) {
     const block = Math.floor((base + i) / 4);

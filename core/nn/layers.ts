@@ -4,6 +4,7 @@
  * @module
  */
 import { linear, type LinearOptions } from "../tensor/linear.ts";
+import { adaptedRows } from "../tensor/lora.ts";
 import { layerNorm, layerNorm2d } from "../tensor/norm.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { ParameterScope } from "./parameters.ts";
@@ -27,6 +28,12 @@ export function linearLayer(
   options: Omit<LinearOptions, "bias" | "lora"> = {},
 ): Tensor {
   return projection(p, name, x, { ...options, bias: p.tensor(`${name}.bias`) });
+}
+
+/** Rows of the table `NAME.weight`, with the adapters of that matrix, by number; i32 or u32 [n] to [n, columns]. */
+export function lookup(p: ParameterScope, name: string, index: Tensor): Tensor {
+  const matrix = `${name}.weight`;
+  return adaptedRows(p.weight(matrix), index, p.adaptersOf(matrix));
 }
 
 /** LayerNorm over the last axis with `NAME.weight` and `NAME.bias`. */

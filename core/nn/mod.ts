@@ -3,6 +3,8 @@
  *
  * @module
  */
+export { Adapter, type AdapterModule, type AdapterOptions, savedParameters } from "./adapter.ts";
+export { AdapterSet } from "./adapters.ts";
 export {
   clipGrid,
   clipVision,
@@ -48,4 +50,4 @@ export {
 } from "./sam_encoder.ts";
 export { type Trace, traceAt, TraceCollector } from "./trace.ts";
 export { type SpecMaker, specMaker, usualInit } from "./specs.ts";
-export { linearLayer, normLayer, normLayer2d, projection } from "./layers.ts";
+export { linearLayer, lookup, normLayer, normLayer2d, projection } from "./layers.ts";

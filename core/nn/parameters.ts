@@ -108,9 +108,14 @@ export class Parameters {
     return new ParameterScope(this, prefix);
   }
 
-  /** The parameters as they would be stored, read back from the device one by one. */
-  *entries(): Generator<TensorEntry> {
+  /**
+   * The parameters as they would be stored, read back from the device one by one.
+   *
+   * @param names Which. Default: all.
+   */
+  *entries(names?: ReadonlySet<string>): Generator<TensorEntry> {
     for (const spec of this.specs) {
+      if (names?.has(spec.name) === false) continue;
       const value = this.#values.get(spec.name)!;
       if ("parts" in value && value.dtype !== "f32") {
         throw new InputError(

@@ -23,7 +23,10 @@ export interface LoraTerm {
   readonly b: Tensor;
   /** Usually alpha / r, or alpha / sqrt(r) for rank-stabilised adapters. */
   readonly scale: number;
-  /** What the adapter's input goes through in training; not applied outside of a differentiation. */
+  /**
+   * What the adapter's input goes through in training. Always applied where it is given, since a recomputed block runs outside
+   * of the differentiation first.
+   */
   readonly dropout?: (x: Tensor) => Tensor;
 }
 
@@ -71,7 +74,8 @@ export interface LinearOptions {
 export function linear(x: Tensor, w: Weight, options: LinearOptions = {}): Tensor {
   const { lora: adapters = [] } = options;
   const parts = [x, w, options.bias, options.residual];
-  return isDifferentiated(...parts, ...adapters.flatMap(({ a, b }) => [a, b]))
+  return adapters.some(({ dropout }) => dropout !== undefined) ||
+      isDifferentiated(...parts, ...adapters.flatMap(({ a, b }) => [a, b]))
     ? differentiableLinear(x, w, options)
     : fusedLinear(x, w, options);
 }
