@@ -17,7 +17,8 @@ import { type Program, program } from "../device/mod.ts";
 /** How an output value is made from input values. */
 export type ResampleMode = "nearest" | "bilinear" | "bicubic" | "average" | "crop";
 
-const position = (aligned: boolean): string =>
+/** WGSL `position(i, scale)`: where output position i of the smooth modes lies in the input. */
+export const positionWgsl = (aligned: boolean): string =>
   aligned
     ? "fn position(i: u32, scale: f32) -> f32 { return f32(i) * scale; }"
     : "fn position(i: u32, scale: f32) -> f32 { return fma(scale, f32(i) + 0.5, -0.5); }";
@@ -40,7 +41,7 @@ fn value(plane: u32, i: u32, j: u32) -> f32 {
 }`;
     case "bilinear":
       return /* wgsl */ `
-${position(aligned)}
+${positionWgsl(aligned)}
 fn value(plane: u32, i: u32, j: u32) -> f32 {
   let y = max(0.0, position(i, params.scaleY));
   let x = max(0.0, position(j, params.scaleX));
@@ -55,7 +56,7 @@ fn value(plane: u32, i: u32, j: u32) -> f32 {
 }`;
     case "bicubic":
       return /* wgsl */ `
-${position(aligned)}
+${positionWgsl(aligned)}
 fn inner(d: f32) -> f32 { return (1.25 * d - 2.25) * d * d + 1.0; }
 fn outer(d: f32) -> f32 { return ((-0.75 * d + 3.75) * d - 6.0) * d + 3.0; }
 fn weights(t: f32) -> vec4<f32> { return vec4<f32>(outer(t + 1.0), inner(t), inner(1.0 - t), outer(2.0 - t)); }
@@ -91,14 +92,15 @@ fn value(plane: u32, i: u32, j: u32) -> f32 {
   }
 }
 
-/** Positions and weights of one axis on the host. */
-interface Axis {
+/** Positions and weights of one axis on the host, `width` of them per output position; unused ones weigh 0. */
+export interface Axis {
   readonly width: number;
   readonly index: Int32Array;
   readonly weight: Float64Array;
 }
 
-function hostAxis(
+/** The weights of every output position of an axis, computed as the kernels do. */
+export function hostAxis(
   mode: ResampleMode,
   aligned: boolean,
   input: number,

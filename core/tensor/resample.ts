@@ -4,6 +4,8 @@
  * @module
  */
 import { type ResampleMode, resampleProgram } from "../kernels/resample.ts";
+import { resampleGradientProgram } from "../kernels/resample_gradient.ts";
+import { note } from "./tape.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 
 /** Options of the smooth resizing modes. */
@@ -115,29 +117,83 @@ function resample(
     );
   }
   const y = empty(x.device, [batch, channels, outHeight, outWidth], "f32", mode);
-  const scale = (input: number, output: number): number =>
-    Math.fround(
-      !aligned ? input / output : output > 1 ? (input - 1) / (output - 1) : 0,
-    );
+  const scaleY = scaleOf(height, outHeight, aligned), scaleX = scaleOf(width, outWidth, aligned);
   x.device.dispatch(
     resampleProgram(mode, aligned),
     { input: x.range, output: y.range },
-    {
-      count: y.size,
-      height,
-      width,
-      outHeight,
-      outWidth,
-      top,
-      left,
-      scaleY: scale(height, outHeight),
-      scaleX: scale(width, outWidth),
-    },
+    { count: y.size, height, width, outHeight, outWidth, top, left, scaleY, scaleX },
     [Math.ceil(y.size / 64)],
     {
       flops: y.size * { crop: 0, nearest: 0, bilinear: 7, bicubic: 40, average: 1 }[mode],
       bytes: 4 * (x.size + y.size),
     },
   );
+  note({
+    name: mode,
+    inputs: [x],
+    outputs: [y],
+    saved: [],
+    backward([gradient]) {
+      const planes = batch * channels;
+      const rows = axisGradient(mode, aligned, gradient!, {
+        outer: planes,
+        length: height,
+        outLength: outHeight,
+        inner: outWidth,
+        first: top,
+      });
+      return [
+        axisGradient(mode, aligned, rows, {
+          outer: planes * height,
+          length: width,
+          outLength: outWidth,
+          inner: 1,
+          first: left,
+        }),
+      ];
+    },
+  });
   return y;
+}
+
+/** Input positions per output position, rounded to float32. */
+function scaleOf(input: number, output: number, aligned: boolean): number {
+  return Math.fround(!aligned ? input / output : output > 1 ? (input - 1) / (output - 1) : 0);
+}
+
+/** Carries a gradient [outer, outLength, inner] back over one axis: [outer, length, inner]. */
+function axisGradient(
+  mode: ResampleMode,
+  aligned: boolean,
+  gradient: Tensor,
+  { outer, length, outLength, inner, first }: {
+    readonly outer: number;
+    readonly length: number;
+    readonly outLength: number;
+    readonly inner: number;
+    readonly first: number;
+  },
+): Tensor {
+  // Equal lengths leave every value where it is, in every mode.
+  if (length === outLength) return gradient;
+  const dx = empty(gradient.device, [outer, length, inner], "f32", `${mode} gradient`);
+  const scale = mode === "crop" ? 1 : scaleOf(length, outLength, aligned);
+  gradient.device.dispatch(
+    resampleGradientProgram(mode, aligned),
+    { input: gradient.range, output: dx.range },
+    {
+      count: dx.size,
+      length,
+      outLength,
+      inner,
+      first,
+      scale,
+      inverse: scale === 0 ? 0 : 1 / scale,
+      origin: first,
+      shift: aligned || mode === "crop" ? 0 : 0.5,
+    },
+    [Math.ceil(dx.size / 64)],
+    { flops: 12 * gradient.size, bytes: 4 * (gradient.size + dx.size) },
+  );
+  return dx;
 }
