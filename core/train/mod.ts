@@ -34,4 +34,5 @@ export {
   decaysNothing,
   decaysUnlessNamed,
 } from "./weight_decay.ts";
-export type { Stage, StageAdapters, StageSchedule } from "./stage.ts";
+export { type Stage, type StageAdapters, type StageSchedule, stageSchedule } from "./stage.ts";
+export { adaptedModules, adapterConfig, StageParameters, trainsWhole } from "./stage_parameters.ts";

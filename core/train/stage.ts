@@ -5,6 +5,8 @@
  * @module
  */
 
+import type { Schedule } from "./schedules.ts";
+
 /** Low-rank adapters that a stage adds to frozen matrices. */
 export interface StageAdapters {
   /** Rank r. */
@@ -29,6 +31,22 @@ export interface StageSchedule {
   readonly rate: number;
   /** Share of all steps that the warm-up takes. Default 0. */
   readonly warmupShare?: number;
+}
+
+/** The schedule of a stage that takes so many optimiser steps. */
+export function stageSchedule(
+  { kind, rate, warmupShare = 0 }: StageSchedule,
+  steps: number,
+): Schedule {
+  const warmupSteps = Math.floor(warmupShare * steps);
+  switch (kind) {
+    case "constant":
+      return { kind, rate };
+    case "warmupDecay":
+      return { kind, warmup: "linear", rate, warmupSteps, steps };
+    case "cosine":
+      return { kind: "warmup", decline: "cosine", rate, warmupSteps, steps };
+  }
 }
 
 /** One stage of a paper's training. */

@@ -103,39 +103,83 @@ export function assembleExperts(
   );
 }
 
+/** What the first stages are put together from. */
+export interface BaseSources {
+  /** The language model, such as `llava-v1.5-7b`: tables, layers, norm, head, perhaps a projector. */
+  readonly language: CheckpointSource;
+  /** `mm_projector.bin` of stage I (names from `model.mm_projector.` or `mm_projector.` on). */
+  readonly projector?: CheckpointSource;
+  /** CLIP's own checkpoint (names from `vision_model.` on). */
+  readonly clip?: CheckpointSource;
+  /** SAM-Med2D's own file (names from `image_encoder.` on). */
+  readonly sam?: CheckpointSource;
+}
+
 /**
- * A checkpoint with more rows in its token table and head: new ones start from the initialiser (normal, deviation 0.02), as
- * `resize_token_embeddings` makes them.
+ * The dense checkpoint that stages I and II start from, in the names of the release. Later sources go before the language
+ * model's own copies. A token table and head with too few rows get new ones (normal, deviation 0.02, as
+ * `resize_token_embeddings` makes them); what no source has starts from its initialiser.
  *
- * @param config Whose vocabulary is wanted.
- * @param seed Of the new rows.
- * @throws {InputError} code `BAD_CONFIG` when the checkpoint has more rows than wanted.
+ * @param config Without experts (see {@linkcode denseConfig}).
+ * @param seed Of everything new.
+ * @throws {InputError} code `BAD_CONFIG` when a table has more rows than the vocabulary, `MISSING_TENSOR` when the language
+ * model lacks a tensor of its layers.
  */
-export async function withVocabulary(
-  source: CheckpointSource,
+export async function assembleBase(
+  { language, projector, clip, sam }: BaseSources,
   config: MedplibConfig,
   seed: number,
 ): Promise<CheckpointSource> {
-  const { vocabulary, hiddenSize } = config.llama;
-  const tensors = new Map([...source.entries()].map((tensor) => [tensor.name, tensor]));
-  for (const name of ["model.embed_tokens.weight", "lm_head.weight"]) {
-    const old = tensors.get(name);
-    const rows = old?.shape[0] ?? 0;
-    if (old === undefined || rows === vocabulary) continue;
-    if (rows > vocabulary) {
-      throw new InputError(
-        "BAD_CONFIG",
-        `Cannot use "${source.name}": "${name}" has ${rows} rows, more than the vocabulary of ${vocabulary}`,
-      );
+  const find = (name: string): TensorEntry | undefined => {
+    if (name.startsWith(names.projector)) {
+      const found = projector?.get(name) ?? projector?.get(name.slice("model.".length));
+      if (found !== undefined) return found;
     }
-    const spec = medplibParameters(config).find((one) => one.name === name)!;
-    const values = new Float32Array(vocabulary * hiddenSize);
-    values.set(toFloat32(await old.read(), old.dtype));
-    values.set(initialValues(spec, seed, rows, vocabulary - rows), rows * hiddenSize);
-    tensors.set(
-      name,
-      memoryTensor(name, "F32", [vocabulary, hiddenSize], fromFloat32(values, "F32")),
+    const own = name.startsWith(names.clip)
+      ? clip?.get(`vision_model.${name.slice(names.clip.length)}`)
+      : name.startsWith(names.sam)
+      ? sam?.get(name.slice(names.sam.length))
+      : undefined;
+    return own ?? language.get(name);
+  };
+  const tensors = new Map<string, TensorEntry>();
+  for (const spec of medplibParameters(config)) {
+    const found = find(spec.name);
+    if (found !== undefined) {
+      const isTable = /^(model\.embed_tokens|lm_head)\.weight$/.test(spec.name);
+      const entry = renamedTensor(found, spec.name);
+      tensors.set(spec.name, isTable ? await withRows(entry, spec, seed, language.name) : entry);
+    } else if (/^model\.(layers|norm|embed_tokens)\b|^lm_head/.test(spec.name)) {
+      if (spec.derived === true) continue;
+      throw new InputError(
+        "MISSING_TENSOR",
+        `Cannot start from "${language.name}": it has no tensor "${spec.name}"`,
+      );
+    } else {
+      tensors.set(spec.name, initialTensor(spec, seed));
+    }
+  }
+  return checkpointSource(language.name, tensors);
+}
+
+/** A table with as many rows as the specification says, new ones from its initialiser. */
+async function withRows(
+  table: TensorEntry,
+  spec: ParameterSpec,
+  seed: number,
+  name: string,
+): Promise<TensorEntry> {
+  const [rows, columns] = spec.shape as [number, number];
+  const have = table.shape[0]!;
+  if (have === rows) return table;
+  if (have > rows) {
+    throw new InputError(
+      "BAD_CONFIG",
+      `Cannot start from "${name}": "${spec.name}" has ${have} rows, more than the vocabulary of ${rows}`,
     );
   }
-  return checkpointSource(source.name, tensors);
+  const values = new Float32Array(rows * columns);
+  values.set(toFloat32(await table.read(), table.dtype));
+  values.set(initialValues(spec, seed, have, rows - have), have * columns);
+  return memoryTensor(spec.name, "F32", spec.shape, fromFloat32(values, "F32"));
 }

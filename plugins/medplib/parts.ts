@@ -4,6 +4,7 @@
  *
  * @module
  */
+export * from "./assembly.ts";
 export * from "./config.ts";
 export * from "./config_files.ts";
 export * from "./grounding.ts";
@@ -15,4 +16,9 @@ export * from "./preprocess.ts";
 export * from "./prompt.ts";
 export * from "./region.ts";
 export * from "./request.ts";
+export * from "./stages.ts";
+export * from "./training.ts";
+export * from "./training_batch.ts";
+export * from "./training_loss.ts";
+export * from "./training_sample.ts";
 export * from "./vision.ts";

@@ -11,6 +11,7 @@ import { runLlmMoe } from "./medplib_decoder.ts";
 import { runPipeline } from "./medplib_pipeline.ts";
 import { runMaskPostprocess, runMedplibPreprocess } from "./medplib_preprocess.ts";
 import { runMedplibTokenizer } from "./medplib_tokenizer.ts";
+import { runTrainStage2 } from "./medplib_training.ts";
 import { runMaskLosses } from "./training_losses.ts";
 
 /** How each kind is compared: the folder of the case, the report and the device. */
@@ -30,4 +31,5 @@ export const medplibKinds: Readonly<
   "pipeline-vqa": runPipeline,
   "pipeline-region": runPipeline,
   "pipeline-seg": runPipeline,
+  "train-stage2": runTrainStage2,
 };
