@@ -4,35 +4,22 @@
  *
  * @module
  */
-import type { Unary } from "../kernels/elementwise.ts";
 import { add } from "../tensor/elementwise.ts";
-import { attention } from "../tensor/attention.ts";
 import { patchEmbed } from "../tensor/conv.ts";
 import { broadcastRows, concat } from "../tensor/movement.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { ParameterScope, ParameterSpec } from "./parameters.ts";
-import { linearLayer, normLayer } from "./layers.ts";
+import { clipBlock, type ClipBlockConfig, clipBlockParameters } from "./clip_block.ts";
+import { normLayer } from "./layers.ts";
 import { specMaker } from "./specs.ts";
 import type { Trace } from "./trace.ts";
 
 /** Sizes of a CLIP vision tower. */
-export interface ClipVisionConfig {
-  /** Width of the hidden states; a multiple of `heads`. */
-  readonly hiddenSize: number;
-  /** Width inside the MLP of a block. */
-  readonly intermediateSize: number;
-  /** Transformer blocks. */
-  readonly layers: number;
-  /** Attention heads per block, each `hiddenSize / heads` wide. */
-  readonly heads: number;
+export interface ClipVisionConfig extends ClipBlockConfig {
   /** Side of the square input in pixels. */
   readonly imageSize: number;
   /** Side of a patch in pixels. */
   readonly patchSize: number;
-  /** Between the two layers of the MLP; OpenAI's towers use `quickGelu`. */
-  readonly activation: Unary;
-  /** LayerNorm epsilon. */
-  readonly epsilon: number;
 }
 
 /** Patches per side. */
@@ -46,49 +33,16 @@ export function clipVisionParameters(
   prefix: string,
   stored: "F32" | "BF16",
 ): ParameterSpec[] {
-  const { hiddenSize: width, intermediateSize: inner, patchSize } = config;
-  const { tensor, linear: linearPair, norm } = specMaker(prefix, stored);
-  const specs = [
+  const { hiddenSize: width, patchSize } = config;
+  const { tensor, norm } = specMaker(prefix, stored);
+  return [
     tensor("embeddings.class_embedding", [width]),
     tensor("embeddings.patch_embedding.weight", [width, 3, patchSize, patchSize]),
     tensor("embeddings.position_embedding.weight", [clipGrid(config) ** 2 + 1, width]),
     ...norm("pre_layrnorm", width),
+    ...clipBlockParameters(config, prefix, stored),
+    ...norm("post_layernorm", width),
   ];
-  for (let n = 0; n < config.layers; n++) {
-    const layer = `encoder.layers.${n}`;
-    for (const name of ["k_proj", "v_proj", "q_proj", "out_proj"]) {
-      specs.push(...linearPair(`${layer}.self_attn.${name}`, width, width));
-    }
-    specs.push(
-      ...norm(`${layer}.layer_norm1`, width),
-      ...linearPair(`${layer}.mlp.fc1`, inner, width),
-      ...linearPair(`${layer}.mlp.fc2`, width, inner),
-      ...norm(`${layer}.layer_norm2`, width),
-    );
-  }
-  return [...specs, ...norm("post_layernorm", width)];
-}
-
-/** One pre-norm block: x + attention(norm(x)), then x + mlp(norm(x)). */
-function block(p: ParameterScope, x: Tensor, batch: number, config: ClipVisionConfig): Tensor {
-  using scope = x.device.scope();
-  const { hiddenSize, heads, epsilon } = config;
-  const tokens = x.shape[0]! / batch;
-  const attend = p.at("self_attn.");
-  const normed = normLayer(p, "layer_norm1", x, epsilon);
-  const project = (name: string) => ({ tensor: linearLayer(attend, name, normed) });
-  const mixed = attention(project("q_proj"), project("k_proj"), project("v_proj"), {
-    batch,
-    queries: tokens,
-    keys: tokens,
-    heads,
-    headSize: hiddenSize / heads,
-  }).reshape(batch * tokens, hiddenSize);
-  const attended = linearLayer(attend, "out_proj", mixed, { residual: x });
-  const inner = linearLayer(p, "mlp.fc1", normLayer(p, "layer_norm2", attended, epsilon), {
-    activation: config.activation,
-  });
-  return scope.keep(linearLayer(p, "mlp.fc2", inner, { residual: attended }));
 }
 
 /**
@@ -131,7 +85,7 @@ export function clipVision(
   let x = normLayer(p, "pre_layrnorm", embedded, config.epsilon);
   trace?.("hidden_states.0", x);
   for (let n = 0; n < layers; n++) {
-    const next = block(p.at(`encoder.layers.${n}.`), x, batch, config);
+    const next = clipBlock(p.at(`encoder.layers.${n}.`), x, batch, config);
     x.dispose();
     x = next;
     trace?.(`hidden_states.${n + 1}`, x);

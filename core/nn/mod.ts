@@ -5,6 +5,22 @@
  */
 export { Adapter, type AdapterModule, type AdapterOptions, savedParameters } from "./adapter.ts";
 export { AdapterSet } from "./adapters.ts";
+export { type ClipBlockConfig, type ClipVisibility } from "./clip_block.ts";
+export {
+  type ClipContrastConfig,
+  clipContrastParameters,
+  clipImageEmbedding,
+  clipLoss,
+  clipSimilarities,
+  clipTextEmbedding,
+} from "./clip_contrast.ts";
+export {
+  clipText,
+  type ClipTextConfig,
+  clipTextParameters,
+  type ClipTexts,
+  clipTexts,
+} from "./clip_text.ts";
 export {
   clipGrid,
   clipVision,
@@ -36,7 +52,6 @@ export {
   type WeightStorage,
 } from "./parameters.ts";
 export {
-  densePositions,
   type SamDecoderConfig,
   samDecoderParameters,
   samMaskDecoder,
@@ -48,6 +63,17 @@ export {
   samGrid,
   samImageEncoder,
 } from "./sam_encoder.ts";
+export { type SamLoss, samLoss } from "./sam_loss.ts";
+export {
+  addDensePrompt,
+  densePositions,
+  type PlacedPrompts,
+  placePrompts,
+  type PromptPoint,
+  type SamPrompt,
+  samPromptParameters,
+  samPromptTokens,
+} from "./sam_prompt.ts";
 export { type Trace, traceAt, TraceCollector } from "./trace.ts";
 export { type SpecMaker, specMaker, usualInit } from "./specs.ts";
 export { linearLayer, lookup, normLayer, normLayer2d, projection } from "./layers.ts";

@@ -286,29 +286,3 @@ function upscale(
   });
   return scope.keep(second);
 }
-
-/**
- * SAM's random Fourier features of the grid cells: sin and cos of 2 pi (2 xy - 1) G at cell centres, token-major
- * [h * w, 2 * features].
- *
- * @param gaussian G, [2, features].
- */
-export function densePositions(
-  gaussian: Float32Array,
-  height: number,
-  columns: number,
-): Float32Array<ArrayBuffer> {
-  const features = gaussian.length / 2;
-  const rows = new Float32Array(height * columns * 2 * features);
-  for (let y = 0, at = 0; y < height; y++) {
-    for (let x = 0; x < columns; x++, at += 2 * features) {
-      const u = 2 * (x + 0.5) / columns - 1, v = 2 * (y + 0.5) / height - 1;
-      for (let f = 0; f < features; f++) {
-        const angle = 2 * Math.PI * (u * gaussian[f]! + v * gaussian[features + f]!);
-        rows[at + f] = Math.sin(angle);
-        rows[at + features + f] = Math.cos(angle);
-      }
-    }
-  }
-  return rows;
-}

@@ -33,6 +33,8 @@ export * from "./softmax.ts";
 export * from "./loss_tokens.ts";
 export * from "./loss_masks.ts";
 export * from "./loss_boxes.ts";
+export * from "./instances.ts";
+export * from "./loss_instances.ts";
 export * from "./loss_sum.ts";
 export * from "./matching.ts";
 export * from "./mask_overlap.ts";

@@ -11,6 +11,7 @@ import {
   type ParameterSpec,
   samDecoderParameters,
   samEncoderParameters,
+  samPromptParameters,
   specMaker,
 } from "@medvlm/core/nn";
 import type { MedplibConfig } from "./config.ts";
@@ -77,26 +78,6 @@ function rotaryFrequencies(config: MedplibConfig): ParameterSpec[] {
   }));
 }
 
-function promptEncoderParameters(config: MedplibConfig, prefix: string): ParameterSpec[] {
-  const width = config.samDecoder.width;
-  const channels = config.maskInputChannels;
-  const { tensor, conv, norm } = specMaker(prefix, config.stored);
-  return [
-    tensor("pe_layer.positional_encoding_gaussian_matrix", [2, width / 2], {
-      kind: "normal",
-      std: 1,
-    }),
-    ...[0, 1, 2, 3].map((n) => tensor(`point_embeddings.${n}.weight`, [1, width])),
-    tensor("not_a_point_embed.weight", [1, width]),
-    ...conv("mask_downscaling.0", [channels / 4, 1, 2, 2], channels / 4),
-    ...norm("mask_downscaling.1", channels / 4),
-    ...conv("mask_downscaling.3", [channels, channels / 4, 2, 2], channels),
-    ...norm("mask_downscaling.4", channels),
-    ...conv("mask_downscaling.6", [width, channels, 1, 1], width),
-    tensor("no_mask_embed.weight", [1, width]),
-  ];
-}
-
 /** `mm_projector`: CLIP features to the language model's width. */
 export function projectorParameters(config: MedplibConfig): ParameterSpec[] {
   const width = config.llama.hiddenSize;
@@ -114,7 +95,11 @@ export function regionParameters(config: MedplibConfig): ParameterSpec[] {
 export function samParameters(config: MedplibConfig, prefix: string): ParameterSpec[] {
   return [
     ...samEncoderParameters(config.sam, `${prefix}image_encoder.`, config.stored),
-    ...promptEncoderParameters(config, `${prefix}prompt_encoder.`),
+    ...samPromptParameters(
+      { width: config.samDecoder.width, maskChannels: config.maskInputChannels },
+      `${prefix}prompt_encoder.`,
+      config.stored,
+    ),
     ...samDecoderParameters(config.samDecoder, `${prefix}mask_decoder.`, config.stored),
   ];
 }

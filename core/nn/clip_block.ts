@@ -1,0 +1,89 @@
+/**
+ * The transformer block that CLIP's two towers share: pre-norm attention and MLP, in the tensor names of Hugging Face.
+ *
+ * @module
+ */
+import type { Unary } from "../kernels/elementwise.ts";
+import { attention } from "../tensor/attention.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { linearLayer, normLayer } from "./layers.ts";
+import type { ParameterScope, ParameterSpec } from "./parameters.ts";
+import { specMaker } from "./specs.ts";
+
+/** Sizes of the blocks of a tower. */
+export interface ClipBlockConfig {
+  /** Width of the hidden states; a multiple of `heads`. */
+  readonly hiddenSize: number;
+  /** Width inside the MLP of a block. */
+  readonly intermediateSize: number;
+  /** Transformer blocks. */
+  readonly layers: number;
+  /** Attention heads per block, each `hiddenSize / heads` wide. */
+  readonly heads: number;
+  /** Between the two layers of the MLP; OpenAI's towers use `quickGelu`. */
+  readonly activation: Unary;
+  /** LayerNorm epsilon. */
+  readonly epsilon: number;
+}
+
+/** What the tokens of a block see of each other. */
+export interface ClipVisibility {
+  /** Tokens see themselves and those before. Default false. */
+  readonly causal?: boolean;
+  /** u32 [batch]: tokens from this one on are padding, which no other sees. Default: none are. */
+  readonly keyLengths?: Tensor;
+}
+
+/** The tensors of all blocks of a tower, `PREFIXencoder.layers.N.*`. */
+export function clipBlockParameters(
+  { hiddenSize: width, intermediateSize: inner, layers }: ClipBlockConfig,
+  prefix: string,
+  stored: "F32" | "BF16",
+): ParameterSpec[] {
+  const { linear, norm } = specMaker(prefix, stored);
+  return Array.from({ length: layers }, (_, n) => {
+    const layer = `encoder.layers.${n}`;
+    return [
+      ...["k_proj", "v_proj", "q_proj", "out_proj"].flatMap((name) =>
+        linear(`${layer}.self_attn.${name}`, width, width)
+      ),
+      ...norm(`${layer}.layer_norm1`, width),
+      ...linear(`${layer}.mlp.fc1`, inner, width),
+      ...linear(`${layer}.mlp.fc2`, width, inner),
+      ...norm(`${layer}.layer_norm2`, width),
+    ];
+  }).flat();
+}
+
+/**
+ * One block: x + attention(norm(x)), then x + mlp(norm(x)).
+ *
+ * @param p Parameters below `encoder.layers.N.`.
+ * @param x [batch * tokens, hiddenSize].
+ * @returns The same shape.
+ */
+export function clipBlock(
+  p: ParameterScope,
+  x: Tensor,
+  batch: number,
+  { hiddenSize, heads, epsilon, activation }: ClipBlockConfig,
+  visible: ClipVisibility = {},
+): Tensor {
+  using scope = x.device.scope();
+  const tokens = x.shape[0]! / batch;
+  const attend = p.at("self_attn.");
+  const normed = normLayer(p, "layer_norm1", x, epsilon);
+  const project = (name: string) => ({ tensor: linearLayer(attend, name, normed) });
+  const mixed = attention(project("q_proj"), project("k_proj"), project("v_proj"), {
+    batch,
+    queries: tokens,
+    keys: tokens,
+    heads,
+    headSize: hiddenSize / heads,
+  }, visible).reshape(batch * tokens, hiddenSize);
+  const attended = linearLayer(attend, "out_proj", mixed, { residual: x });
+  const inner = linearLayer(p, "mlp.fc1", normLayer(p, "layer_norm2", attended, epsilon), {
+    activation,
+  });
+  return scope.keep(linearLayer(p, "mlp.fc2", inner, { residual: attended }));
+}

@@ -1,0 +1,109 @@
+/**
+ * CLIP's text transformer (pre-norm, causal, learned positions, read at the end token), in the tensor names of Hugging
+ * Face's `CLIPTextModel`.
+ *
+ * @module
+ */
+import { add } from "../tensor/elementwise.ts";
+import { gatherRows } from "../tensor/gather.ts";
+import { slice } from "../tensor/movement.ts";
+import { type Tensor, tensor } from "../tensor/tensor.ts";
+import { clipBlock, type ClipBlockConfig, clipBlockParameters } from "./clip_block.ts";
+import { normLayer } from "./layers.ts";
+import type { ParameterScope, ParameterSpec } from "./parameters.ts";
+import { specMaker } from "./specs.ts";
+import type { Trace } from "./trace.ts";
+
+/** Sizes of a CLIP text tower. */
+export interface ClipTextConfig extends ClipBlockConfig {
+  /** Token ids. */
+  readonly vocabulary: number;
+  /** Most tokens of a text, start and end token included. */
+  readonly maxPositions: number;
+}
+
+/** Texts as the tower reads them: start token, words, end token, then anything as padding. */
+export interface ClipTexts {
+  /** Token ids, row by row [B * T]. */
+  readonly ids: Int32Array<ArrayBuffer>;
+  /** Position of the end token of each text [B]. */
+  readonly ends: Int32Array<ArrayBuffer>;
+}
+
+/** The tower's tensors, each name starting with `prefix` (which ends in `text_model.`). */
+export function clipTextParameters(
+  config: ClipTextConfig,
+  prefix: string,
+  stored: "F32" | "BF16",
+): ParameterSpec[] {
+  const { hiddenSize: width, vocabulary, maxPositions } = config;
+  const { tensor, matrix, norm } = specMaker(prefix, stored);
+  return [
+    matrix("embeddings.token_embedding", vocabulary, width),
+    tensor("embeddings.position_embedding.weight", [maxPositions, width]),
+    ...clipBlockParameters(config, prefix, stored),
+    ...norm("final_layer_norm", width),
+  ];
+}
+
+/**
+ * Puts texts of token ids together, cut at the configuration's limit; the end token stays the last one.
+ *
+ * @param texts Ids with start and end token, at least one each.
+ * @throws {RangeError} when a text has no token.
+ */
+export function clipTexts(
+  texts: readonly (readonly number[])[],
+  { maxPositions }: Pick<ClipTextConfig, "maxPositions">,
+): ClipTexts {
+  const cut = texts.map((ids) =>
+    ids.length <= maxPositions ? ids : [...ids.slice(0, maxPositions - 1), ids.at(-1)!]
+  );
+  if (cut.some(({ length }) => length === 0)) {
+    throw new RangeError("Cannot read a text without tokens: expected a start and an end token");
+  }
+  const length = Math.max(0, ...cut.map((ids) => ids.length));
+  const ids = new Int32Array(cut.length * length);
+  cut.forEach((row, b) => ids.set(row, b * length));
+  return { ids, ends: Int32Array.from(cut, (row) => row.length - 1) };
+}
+
+/**
+ * Runs the tower. Padding stands behind the end token, where nothing that is read sees it.
+ *
+ * @param p Parameters below `text_model.`.
+ * @param trace Gets `embeddings`, `hidden_states.N` and `last_hidden_state`, each [B * T, width].
+ * @returns The normalised hidden state at each end token, [B, width].
+ * @throws {RangeError} when the texts are longer than the table of positions.
+ */
+export function clipText(
+  p: ParameterScope,
+  { ids, ends }: ClipTexts,
+  config: ClipTextConfig,
+  trace?: Trace,
+): Tensor {
+  const { device } = p;
+  using scope = device.scope();
+  const batch = ends.length, length = ids.length / batch;
+  if (!Number.isInteger(length) || length > config.maxPositions) {
+    throw new RangeError(
+      `Cannot read ${batch} texts of ${ids.length} tokens together: expected equal lengths of at most ${config.maxPositions}`,
+    );
+  }
+  const tokens = gatherRows(p.weight("embeddings.token_embedding.weight"), tensor(device, ids));
+  const positions = slice(p.tensor("embeddings.position_embedding.weight"), 0, 0, length);
+  let x = add(tokens.reshape(batch, length, -1), positions).reshape(batch * length, -1);
+  trace?.("embeddings", x);
+  for (let n = 0; n < config.layers; n++) {
+    const next = clipBlock(p.at(`encoder.layers.${n}.`), x, batch, config, { causal: true });
+    x.dispose();
+    x = next;
+    trace?.(`hidden_states.${n + 1}`, x);
+  }
+  // The norm acts on rows alone, so only the rows that are read need it.
+  const rows = tensor(device, ends.map((end, b) => b * length + end));
+  if (trace !== undefined) {
+    trace("last_hidden_state", normLayer(p, "final_layer_norm", x, config.epsilon));
+  }
+  return scope.keep(normLayer(p, "final_layer_norm", gatherRows(x, rows), config.epsilon));
+}
