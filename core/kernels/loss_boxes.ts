@@ -38,7 +38,7 @@ const read = (array: string, from: string, dims: BoxDims) =>
     Array.from({ length: 2 * dims }, (_, i) => `${array}[${from} + ${i}u]`).join(", ")
   })`;
 
-/** WGSL `boxesMain` head: declares the invocation's number `i`. */
+/** Head of the kernels: declares the number `i` of the invocation. */
 const main = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -58,16 +58,16 @@ export function boxLossProgram(variant: BoxLossVariant): Program {
   return program(`box loss ${variantKey(variant)}`, () => ({
     arrays: {
       predicted: { type: "f32", access: "read" },
-      target: { type: "f32", access: "read" },
+      wanted: { type: "f32", access: "read" },
       output: { type: "f32", access: "read_write" },
     },
     parameters,
     wgsl: /* wgsl */ `${giouWgsl(dims)}${main}
   if (i >= params.rows * params.targets) { return; }
-  let from = i / params.targets * ${width}u;
-  let other = ${matched ? "i" : "i % params.targets"} * ${width}u;
-  let a = ${read("predicted", "from", dims)};
-  let b = ${read("target", "other", dims)};
+  let first = i / params.targets * ${width}u;
+  let second = ${matched ? "i" : "i % params.targets"} * ${width}u;
+  let a = ${read("predicted", "first", dims)};
+  let b = ${read("wanted", "second", dims)};
   let sum = ${Array.from({ length: width }, (_, n) => `abs(a[${n}] - b[${n}])`).join(" + ")};
   var value = params.offset + params.l1 * sum / ${width}.0;
   if (params.giou != 0.0) {
@@ -77,11 +77,11 @@ export function boxLossProgram(variant: BoxLossVariant): Program {
   }
   output[i] = value;
 }`,
-    host({ predicted, target, output }, { rows, targets, l1, giou, offset }) {
+    host({ predicted, wanted, output }, { rows, targets, l1, giou, offset }) {
       for (let i = 0; i < rows * targets; i++) {
         const n = Math.floor(i / targets), m = matched ? n : i % targets;
         const a = predicted.subarray(n * width, (n + 1) * width);
-        const b = target.subarray(m * width, (m + 1) * width);
+        const b = wanted.subarray(m * width, (m + 1) * width);
         const sum = a.reduce((all, x, j) => all + Math.abs(x - b[j]!), 0);
         output[i] = offset + l1 * sum / width +
           (giou === 0 ? 0 : giou * giouOf(cornersOf(a, centred), cornersOf(b, centred)));
@@ -99,19 +99,19 @@ export function boxLossGradientProgram(variant: BoxLossVariant): Program {
   return program(`box loss gradient ${variantKey(variant)}`, () => ({
     arrays: {
       predicted: { type: "f32", access: "read" },
-      target: { type: "f32", access: "read" },
+      wanted: { type: "f32", access: "read" },
       gradient: { type: "f32", access: "read" },
       output: { type: "f32", access: "read_write" },
     },
     parameters,
     wgsl: /* wgsl */ `${giouWgsl(dims)}${main}
   if (i >= params.rows) { return; }
-  let from = i * ${width}u;
-  let a = ${read("predicted", "from", dims)};
+  let first = i * ${width}u;
+  let a = ${read("predicted", "first", dims)};
   var sums: Box${dims};
   for (var m = 0u; m < params.targets; m++) {
-    let other = ${matched ? "i" : "m"} * ${width}u;
-    let b = ${read("target", "other", dims)};
+    let second = ${matched ? "i" : "m"} * ${width}u;
+    let b = ${read("wanted", "second", dims)};
     let factor = gradient[i * params.targets + m];
 ${
       Array.from(
@@ -133,13 +133,13 @@ ${
     }
     }
   }
-${Array.from({ length: width }, (_, n) => `  output[from + ${n}u] = sums[${n}];`).join("\n")}
+${Array.from({ length: width }, (_, n) => `  output[first + ${n}u] = sums[${n}];`).join("\n")}
 }`,
-    host({ predicted, target, gradient, output }, { rows, targets, l1, giou }) {
+    host({ predicted, wanted, gradient, output }, { rows, targets, l1, giou }) {
       for (let n = 0; n < rows; n++) {
         const a = predicted.subarray(n * width, (n + 1) * width), sums = new Float64Array(width);
         for (let j = 0; j < targets; j++) {
-          const m = matched ? n : j, b = target.subarray(m * width, (m + 1) * width);
+          const m = matched ? n : j, b = wanted.subarray(m * width, (m + 1) * width);
           const factor = gradient[n * targets + j]!;
           const byCorners = giou === 0
             ? new Float64Array(width)

@@ -44,6 +44,22 @@ export function boxLoss(
   return pairValues("box loss", predicted, target, { l1, giou: -giou, offset: giou }, pairs);
 }
 
+/** Both terms of {@linkcode boxLoss} apart, each f32 [N] or [N, M]. */
+export interface BoxLosses {
+  /** Mean absolute difference of the numbers of a pair. */
+  readonly l1: Tensor;
+  /** 1 - GIoU of a pair, 0 to 2. */
+  readonly giou: Tensor;
+}
+
+/** The terms of {@linkcode boxLoss} without weights, for means and weights of their own. */
+export function boxLosses(predicted: Tensor, target: Tensor, pairs: BoxPairs = {}): BoxLosses {
+  return {
+    l1: boxLoss(predicted, target, { l1: 1, giou: 0, ...pairs }),
+    giou: boxLoss(predicted, target, { l1: 0, giou: 1, ...pairs }),
+  };
+}
+
 /**
  * Generalised IoU of pairs of boxes, -1 to 1; like {@linkcode boxLoss} otherwise.
  *
@@ -82,7 +98,7 @@ function pairValues(
   const variant = { dims: width / 2 as BoxDims, centred: format === "centre-size", matched };
   const targets = matched ? 1 : others;
   const parameters = { rows, targets, ...factors };
-  const ranges = { predicted: predicted.range, target: target.range };
+  const ranges = { predicted: predicted.range, wanted: target.range };
   const output = empty(device, matched ? [rows] : [rows, others], "f32", name);
   device.dispatch(
     boxLossProgram(variant),
