@@ -32,7 +32,7 @@ export class CaseTensors implements Disposable {
     return this.#source.get(name) !== undefined;
   }
 
-  /** Values as numbers; integers of 64 bits become doubles. */
+  /** Values as numbers; numbers of 64 bits become doubles. */
   async get(name: string): Promise<CaseTensor> {
     const entry = this.#source.get(name);
     if (entry === undefined) throw new Error(`${this.#source.name} has no tensor "${name}"`);
@@ -40,6 +40,8 @@ export class CaseTensors implements Disposable {
     const { shape, dtype } = entry;
     const view = bytes.slice().buffer;
     switch (dtype) {
+      case "F64":
+        return { shape, values: [...new Float64Array(view)] };
       case "I64":
         return { shape, values: Array.from(new BigInt64Array(view), Number) };
       case "I32":
