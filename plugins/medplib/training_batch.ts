@@ -27,11 +27,11 @@ export interface TrainingBatch {
   readonly size: number;
   /** Rows per sample after splicing and padding, T. */
   readonly length: number;
-  /** Token ids of all samples one after the other, without placeholders [N]. */
+  /** Token ids of all samples one after the other, padding included, without placeholders [N]. */
   readonly tokens: Int32Array<ArrayBuffer>;
   /**
    * Where each row of the batch comes from [B * T]: a token of `tokens`, then N + a row of the projected images (in order
-   * of the samples), then a region; -1 for padding.
+   * of the samples), then a region; -1 for zeros.
    */
   readonly source: Int32Array<ArrayBuffer>;
   /** Rows in use of each sample [B]. */
@@ -65,32 +65,39 @@ function joined(parts: readonly Float32Array[]): Float32Array<ArrayBuffer> {
   return all;
 }
 
+/** Token ids that a batch is made with. */
+export interface BatchTokens {
+  /** `<SEG>`. */
+  readonly seg: number;
+  /** Padding. */
+  readonly pad: number;
+}
+
 /**
- * Puts samples together. Shorter ones are padded on the right after splicing; their positions count from 0 all the same,
- * and padding is hidden from them only as keys, as in the official code.
- *
- * @param seg Token id of `<SEG>`.
- * @param multipleOf T is rounded up to a multiple, so that batches of similar texts share compiled sizes. Default 1.
+ * Puts samples together as the official collator does: shorter conversations get padding tokens on the right, and where
+ * they still differ after splicing, rows of zeros. Positions count through padding, which is hidden only as keys; but the
+ * router of a mixture of experts sees it, and it takes slots.
  */
 export function trainingBatch(
   samples: readonly TrainingSample[],
   config: MedplibConfig,
-  seg: number,
-  multipleOf = 1,
+  { seg, pad }: BatchTokens,
 ): TrainingBatch {
   const patches = Math.floor(config.clip.imageSize / config.clip.patchSize) ** 2;
   const tokens: number[] = [], rows: number[][] = [], labels: number[][] = [];
   const regions: TrainingBatch["regions"][number][] = [];
-  const textCount = samples.reduce(
-    (sum, { ids }) => sum + ids.filter((id) => id >= 0).length,
-    0,
-  );
+  const most = Math.max(...samples.map(({ ids }) => ids.length));
+  const padded = samples.map(({ ids }) => [
+    ...ids,
+    ...new Array<number>(most - ids.length).fill(pad),
+  ]);
+  const textCount = padded.reduce((sum, ids) => sum + ids.filter((id) => id >= 0).length, 0);
   const imageStart = textCount, regionStart = textCount + samples.length * patches;
   const masks: MaskTarget[] = [];
   const segRows: number[][] = [];
   samples.forEach((sample, b) => {
     const own: number[] = [], ownLabels: number[] = [], ownSegs: number[] = [];
-    sample.ids.forEach((id, i) => {
+    padded[b]!.forEach((id, i) => {
       if (id === imagePlaceholder) {
         for (let patch = 0; patch < patches; patch++) {
           own.push(imageStart + b * patches + patch);
@@ -103,7 +110,7 @@ export function trainingBatch(
       } else {
         if (id === seg) ownSegs.push(own.length - 1);
         own.push(tokens.length);
-        ownLabels.push(sample.labels[i]!);
+        ownLabels.push(sample.labels[i] ?? ignoredLabel);
         tokens.push(id);
       }
     });
@@ -111,8 +118,7 @@ export function trainingBatch(
     labels.push(ownLabels);
     segRows.push(ownSegs);
   });
-  const longest = Math.max(...rows.map(({ length }) => length));
-  const length = Math.ceil(longest / multipleOf) * multipleOf;
+  const length = Math.max(...rows.map((own) => own.length));
   const source = new Int32Array(samples.length * length).fill(-1);
   const targetRows: number[] = [], targets: number[] = [];
   rows.forEach((own, b) => {
@@ -137,7 +143,7 @@ export function trainingBatch(
     length,
     tokens: Int32Array.from(tokens),
     source,
-    lengths: Uint32Array.from(rows, (own) => own.length),
+    lengths: Uint32Array.from(rows, (own, b) => own.length - (most - samples[b]!.ids.length)),
     targetRows: Int32Array.from(targetRows),
     targets: Int32Array.from(targets),
     clipPixels: joined(samples.map(({ clipPixels }) => clipPixels)),

@@ -118,7 +118,10 @@ async function readBatch(
   };
   await padded("input_ids", samples.map(({ ids }) => ids), tokenizer.padId ?? 0);
   await padded("labels", samples.map(({ labels }) => labels), -100);
-  const batch = trainingBatch(samples, config, tokenizer.tokenToId("<SEG>"));
+  const batch = trainingBatch(samples, config, {
+    seg: tokenizer.tokenToId("<SEG>"),
+    pad: tokenizer.padId ?? 0,
+  });
   const clip = await files.inputs.get("images_clip");
   report.close("images_clip", batch.clipPixels, clip.values, { atol: 1e-5 });
   return batch;
