@@ -36,3 +36,13 @@ export {
 } from "./weight_decay.ts";
 export { type Stage, type StageAdapters, type StageSchedule, stageSchedule } from "./stage.ts";
 export { adaptedModules, adapterConfig, StageParameters, trainsWhole } from "./stage_parameters.ts";
+export { lossPlot } from "./loss_plot.ts";
+export {
+  type EvaluationRecord,
+  isStep,
+  type LogLine,
+  runFiles,
+  type RunOptions,
+  type RunResult,
+  trainInFolder,
+} from "./run.ts";
