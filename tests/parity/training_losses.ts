@@ -5,6 +5,8 @@
  */
 import type { Device } from "@medvlm/core/device";
 import {
+  boxGiou,
+  boxLoss,
   crossEntropy,
   diceFocalLoss,
   diceLoss,
@@ -216,6 +218,44 @@ async function runElementwise(dir: string, report: Report, device: Device): Prom
   }
 }
 
+async function runBoxes(dir: string, report: Report, device: Device): Promise<void> {
+  using files = await openLosses(dir);
+  for (const { id } of files.cases) {
+    using _scope = device.scope();
+    const get = (name: string) => files.tensors.get(`${id}.${name}`);
+    const predicted = floats(device, await get("pred_center_size"));
+    const targets = floats(device, await get("target_center_size"));
+    const giou = boxGiou(predicted, targets);
+    report.close(
+      `${id}.giou_each`,
+      await giou.readFloats(),
+      (await get("giou_each")).values,
+      files.loss,
+    );
+    const losses = {
+      "l1": { l1: 1, giou: 0 },
+      "giou_loss": { l1: 0, giou: 1 },
+      // VividMed's weights.
+      "box_loss": {},
+    };
+    for (const [name, weights] of Object.entries(losses)) {
+      if (!files.tensors.has(`${id}.${name}`)) continue;
+      const { values, gradients } = await evaluate(
+        device,
+        [predicted],
+        () => reduceMean(boxLoss(predicted, targets, weights).reshape(1, -1), 1),
+      );
+      report.close(`${id}.${name}`, values, (await get(name)).values, files.loss);
+      const { values: gradient } = await get(`${name}.grad`);
+      report.close(`${id}.${name}.grad`, gradients[0]!, gradient, files.gradient);
+    }
+    if (!files.tensors.has(`${id}.box_loss_per_pair`)) continue;
+    const all = await boxLoss(predicted, targets, { pairs: "all" }).readFloats();
+    const { values: expected } = await get("box_loss_per_pair");
+    report.close(`${id}.box_loss_per_pair`, all, expected, files.loss);
+  }
+}
+
 /** Kinds below `training`. */
 export const lossKinds: Readonly<
   Record<string, (dir: string, report: Report, device: Device) => Promise<void>>
@@ -224,4 +264,5 @@ export const lossKinds: Readonly<
   "mask_losses_medplib": runMedplibMasks,
   "mask_losses_vividmed": runVividmedMasks,
   "focal_bce": runElementwise,
+  "box_losses": runBoxes,
 };
