@@ -9,6 +9,7 @@ import { doctor, doctorCommand } from "./doctor.ts";
 import { evalCommand, evalFromFlags } from "./eval_command.ts";
 import { type Command, helpText, parseFlags } from "./flags.ts";
 import { nearest } from "./nearest.ts";
+import { phantomsCommand, writePhantoms } from "./phantoms_command.ts";
 import { runCommand, runFromFlags } from "./run_command.ts";
 import { processTerminal as terminal } from "./terminal.ts";
 
@@ -16,7 +17,7 @@ import { processTerminal as terminal } from "./terminal.ts";
 const planned: Readonly<Record<string, string>> = {
   train: "training is not available yet; available now: run, eval, doctor, bench, parity",
   zoo:
-    "the checkpoint catalogue is not available yet; fetch a checkpoint yourself and give its folder to run --checkpoint",
+    "available now: zoo phantoms; the checkpoint catalogue is not available yet, fetch a checkpoint yourself and give its folder to run --checkpoint",
 };
 
 const elsewhere: Readonly<Record<string, string>> = {
@@ -31,8 +32,12 @@ function overview(): string {
     [runCommand.name, runCommand.about],
     [evalCommand.name, evalCommand.about],
     [doctorCommand.name, doctorCommand.about],
+    ["zoo", "zoo phantoms: draws phantoms and writes them as a dataset"],
     ...Object.entries(elsewhere),
-    ...Object.keys(planned).map((name) => [name, "not available yet"]),
+    ...Object.keys(planned).filter((name) => name !== "zoo").map((name) => [
+      name,
+      "not available yet",
+    ]),
   ];
   const lines = rows.map(([name, about]) => `  ${name.padEnd(8)}${about}`);
   return `Grounded medical vision-language models on WebGPU.\n\nUsage: deno task COMMAND [flags]\n\n${
@@ -66,6 +71,13 @@ async function dispatch(args: readonly string[], signal: AbortSignal): Promise<v
   }
   if (name === doctorCommand.name) {
     return await withFlags(doctorCommand, rest, ({ json }) => doctor(json, terminal));
+  }
+  if (name === "zoo" && rest[0] === "phantoms") {
+    return await withFlags(
+      phantomsCommand,
+      rest.slice(1),
+      (flags) => writePhantoms(flags, terminal, signal),
+    );
   }
   if (Object.hasOwn(planned, name)) {
     if (rest.includes("--help")) return terminal.out(`${name}: ${planned[name]}\n`);

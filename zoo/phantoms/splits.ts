@@ -23,8 +23,19 @@ export function splitIndex(split: Split, n: number): number {
   return STARTS[split] + n;
 }
 
-/** How many of `count` phantoms belong to each part: a tenth to validate, two tenths to test, the rest to train. */
-export function splitCounts(count: number): Readonly<Record<Split, number>> {
-  const validate = Math.round(0.1 * count), test = Math.round(0.2 * count);
-  return { train: count - validate - test, validate, test };
+/**
+ * How many of `count` phantoms belong to each part: a tenth to validate, two tenths to test, the rest to train. What would
+ * belong to a part that is not wanted goes to the first that is, and all to train when none is.
+ */
+export function splitCounts(
+  count: number,
+  parts: readonly Split[] = ["train", "validate", "test"],
+): Readonly<Record<Split, number>> {
+  const rest = parts[0] ?? "train";
+  const counts = { train: 0, validate: 0, test: 0 };
+  if (parts.includes("validate")) counts.validate = Math.round(0.1 * count);
+  if (parts.includes("test")) counts.test = Math.round(0.2 * count);
+  counts[rest] = 0;
+  counts[rest] = count - counts.train - counts.validate - counts.test;
+  return counts;
 }
