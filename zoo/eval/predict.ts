@@ -103,19 +103,18 @@ function headerOf<C>(
   };
 }
 
-/** The prediction of an example, or why there is none though the others are not concerned. */
+/** The prediction of an example, or why there is none though the others are not concerned; nothing after a stop. */
 async function answered(
   example: Example,
   task: Task,
   { images }: Selection,
   model: Model,
   options: PredictOptions,
-): Promise<Prediction | Problem> {
+): Promise<Prediction | Problem | undefined> {
   try {
     const { asked, request } = await questionOf(example, images, task);
     const answer = await completeAnswer(model, request, options);
-    if (answer.finish === "aborted") throw new DeviceError("STOPPED", "Stopped");
-    return predictionFrom(asked, answer);
+    return answer.finish === "aborted" ? undefined : predictionFrom(asked, answer);
   } catch (error) {
     if (!(error instanceof InputError || error instanceof FieldError)) throw error;
     return { file: example.image === "" ? example.id : example.image, message: error.message };
@@ -166,7 +165,11 @@ export async function predict<C>(
   for (const [task, as] of Object.entries(askedAs)) {
     say(`${plugin.name} has no task ${task}: asked as ${as}.\n`);
   }
-  await using model = await loadModel(plugin, options, device, terminal);
+  const { signal } = selection;
+  await using model = await loadModel(plugin, options, device, terminal).catch((error) => {
+    if (signal?.aborted) throw new DeviceError("STOPPED", "Stopped before the first answer");
+    throw error;
+  });
   if (model.untrained) say(`${untrainedNotice}\n`);
   const header = headerOf(plugin, selection, options, device.kind, model.untrained);
   using file = await PredictionFile.open(options.file, header);
@@ -175,7 +178,6 @@ export async function predict<C>(
 
   const keys = new Set<string>(), failed: Problem[] = [];
   const progress = new Progress(terminal, "Answering", itemAmounts);
-  const { signal } = selection;
   const total = survey.examples - unsupported;
   let done = 0;
   try {
@@ -186,7 +188,7 @@ export async function predict<C>(
       const outline = outlineOf(example);
       if (!file.has(outline, contentOf(outline))) {
         const result = await answered(example, as, selection, model, options);
-        if (signal?.aborted) throw stopped(options.file, done, total);
+        if (result === undefined || signal?.aborted) throw stopped(options.file, done, total);
         if ("message" in result) {
           failed.push(result);
           if (selection.strict) throw cannotAsk(example, result);

@@ -141,13 +141,17 @@ function selectionConditions(
   };
 }
 
-/** Makes the folder, does the work, and removes the folder again when nothing came into it. */
+/** Makes the folder, does the work, and removes the folder again when it fails before anything came into it. */
 async function inFolder<T>(out: string, work: () => Promise<T>): Promise<T> {
-  const removeFolder = await makeFolder(out);
+  const parent = /^(.+)\/[^/]+$/.exec(out)?.[1];
+  const made = [];
+  if (parent !== undefined) made.push(await makeFolder(parent));
+  made.push(await makeFolder(out));
   try {
     return await work();
   } catch (error) {
-    await removeFolder();
+    // Folders that hold something stay.
+    for (const undo of made.reverse()) await undo();
     throw error;
   }
 }
