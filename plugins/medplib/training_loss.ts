@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { llama, type Parameters, projection, type Trace } from "@medvlm/core/nn";
+import { linearLayer, llama, type Parameters, projection, type Trace } from "@medvlm/core/nn";
 import {
   add,
   concat,
@@ -15,7 +15,7 @@ import {
   iouLoss,
   pixelLoss,
   resizeBilinear,
-  sampleGridMean,
+  sampleGridMeans,
   scale,
   slice,
   sumRows,
@@ -74,25 +74,22 @@ function regionFeatures(
   { regions, size }: TrainingBatch,
 ): Tensor {
   const { device } = features;
-  const patches = features.shape[0]! / size;
-  const side = Math.round(Math.sqrt(patches));
+  const [rows, width] = features.shape as [number, number];
+  const side = Math.round(Math.sqrt(rows / size));
   const samples = tensor(device, Int32Array.from(regions, ({ sample }) => sample));
-  const chosen = gatherRows(features.reshape(size, -1), samples);
-  const adapted = projection(
-    p.at("model."),
-    "region_fea_adapter",
-    chosen.reshape(-1, features.shape[1]!),
-    {
-      bias: p.tensor("model.region_fea_adapter.bias"),
-    },
-  );
-  return concat(
-    regions.map(({ cells }, r) => {
-      const points = tensor(device, regionPoints(cells, side), [cells.length, 2]);
-      const own = slice(adapted, 0, r * patches, patches);
-      return sampleGridMean(own, [side, side], points, cells.length).reshape(1, -1);
-    }),
-    0,
+  const chosen = gatherRows(features.reshape(size, -1), samples).reshape(-1, width);
+  const adapted = linearLayer(p.at("model."), "region_fea_adapter", chosen);
+  const points = Float32Array.from(regions.flatMap(({ cells }) => [...regionPoints(cells, side)]));
+  let first = 0;
+  const spans = Uint32Array.from(regions.flatMap(({ cells: { length } }, r) => {
+    first += length;
+    return [r, first - length, length];
+  }));
+  return sampleGridMeans(
+    adapted.reshape(regions.length, side * side, -1),
+    [side, side],
+    tensor(device, points, [points.length / 2, 2]),
+    tensor(device, spans, [regions.length, 3]),
   );
 }
 

@@ -11,7 +11,7 @@ import { runLlmMoe } from "./medplib_decoder.ts";
 import { runPipeline } from "./medplib_pipeline.ts";
 import { runMaskPostprocess, runMedplibPreprocess } from "./medplib_preprocess.ts";
 import { runMedplibTokenizer } from "./medplib_tokenizer.ts";
-import { runTrainStage2 } from "./medplib_training.ts";
+import { runTrainStage2, runTrainStage4 } from "./medplib_training.ts";
 import { runMaskLosses } from "./training_losses.ts";
 
 /** How each kind is compared: the folder of the case, the report and the device. */
@@ -32,4 +32,5 @@ export const medplibKinds: Readonly<
   "pipeline-region": runPipeline,
   "pipeline-seg": runPipeline,
   "train-stage2": runTrainStage2,
+  "train-stage4": runTrainStage4,
 };
