@@ -33,6 +33,7 @@ import {
 import { openFolder } from "@medvlm/core";
 import { type CaseFiles, checkpointPath, openCase } from "./case_files.ts";
 import type { Report, Tolerance } from "./harness.ts";
+import { compareDecoderGradients, compareRegionGradients } from "./medplib_gradients.ts";
 
 /** Compares every traced value that the case also has. */
 export async function compareTrace(
@@ -232,6 +233,9 @@ export async function runRegionSampler(dir: string, report: Report, device: Devi
       regionFeature(p, features, cells, side),
       tolerance,
     );
+    if (files.expected.has(`${k}.grad.weight`)) {
+      await compareRegionGradients(report, files, tolerance, p, features, { k, cells, side });
+    }
   }
   p.dispose();
 }
@@ -270,7 +274,7 @@ export async function runSamEncoder(dir: string, report: Report, device: Device)
   p.dispose();
 }
 
-/** `medplib/sam-mask-decoder`, without the gradients. */
+/** `medplib/sam-mask-decoder`. */
 export async function runSamDecoder(dir: string, report: Report, device: Device): Promise<void> {
   using files = await openCase(dir);
   const { config, p } = await loadSam(files, device);
@@ -315,6 +319,7 @@ export async function runSamDecoder(dir: string, report: Report, device: Device)
     }
     await compareTrace(report, files, collected, tolerance, (name) => `${i}.${name}`);
   }
+  await compareDecoderGradients(report, files, p, config, { images, positions, texts });
   const dense = await p.tensor("prompt_encoder.no_mask_embed.weight").readFloats();
   report.close("0.dense_row", dense, (await files.expected.get("0.dense_row")).values, tolerance);
   p.dispose();
