@@ -31,6 +31,7 @@ export * from "./movement.ts";
 export * from "./norm.ts";
 export * from "./softmax.ts";
 export * from "./loss_tokens.ts";
+export type { PixelLoss } from "../kernels/loss_pixels.ts";
 export * from "./loss_masks.ts";
 export * from "./loss_boxes.ts";
 export * from "./instances.ts";
