@@ -17,6 +17,7 @@ export * from "./prompt.ts";
 export * from "./region.ts";
 export * from "./request.ts";
 export * from "./stages.ts";
+export * from "./teacher_forcing.ts";
 export * from "./training.ts";
 export * from "./training_batch.ts";
 export * from "./training_loss.ts";

@@ -127,16 +127,25 @@ function groupsOf(masks: readonly MaskTarget[]): { index: number; target: MaskTa
   return [...groups.values()];
 }
 
-/** Sums over masks of every mask loss, each with its weight if it has one. */
-function maskLosses(
+/** Masks of equal geometry at the size of their pictures. */
+export interface DecodedMasks {
+  /** Numbers of the masks in the batch. */
+  readonly members: readonly number[];
+  /** Logits, f32 [members, height, width]. */
+  readonly logits: Tensor;
+  /** Predicted IoU of each member, f32 [members, 1]. */
+  readonly predicted: Tensor;
+}
+
+/** Decodes a mask for every `<SEG>` of the batch. */
+export function batchMasks(
   p: Parameters,
   hidden: Tensor,
   batch: TrainingBatch,
   config: MedplibConfig,
-  weights: LossWeights,
   positions: Tensor,
   trace?: Trace,
-): Record<string, Tensor> {
+): DecodedMasks[] {
   const { device } = p;
   const sam = p.at(names.sam);
   const side = config.sam.imageSize;
@@ -149,36 +158,55 @@ function maskLosses(
   const rows = tensor(device, Int32Array.from(batch.masks, ({ row }) => row));
   const prompt = segEmbedding(p, gatherRows(hidden, rows));
   const masks = decodeMasks(sam, repeated, positions, prompt, config);
-  const low = singleMask(masks), predicted = slice(masks.iou, 1, 0, 1);
+  const low = singleMask(masks), iou = slice(masks.iou, 1, 0, 1);
   trace?.("low_res_mask", low);
-  trace?.("iou_pred", predicted);
-  const sums: Record<string, Tensor[]> = {};
-  for (const group of groupsOf(batch.masks)) {
+  trace?.("iou_pred", iou);
+  return groupsOf(batch.masks).map((group) => {
     const { resized, mask: { width, height } } = group[0]!.target;
-    const members = tensor(device, Int32Array.from(group, ({ index }) => index));
-    const own = gatherRows(low.reshape(batch.masks.length, -1), members)
+    const members = group.map(({ index }) => index);
+    const chosen = tensor(device, Int32Array.from(members));
+    const own = gatherRows(low.reshape(batch.masks.length, -1), chosen)
       .reshape(group.length, ...low.shape.slice(1));
     const [top, bottom] = maskCrop(low.shape[2]!, resized.height, side);
     const [left, right] = maskCrop(low.shape[3]!, resized.width, side);
     const cropped = crop2d(own, top, left, bottom - top, right - left);
     const logits = resizeBilinear(cropped, height, width);
     trace?.("mask_logits", logits);
-    const truth = new Float32Array(group.length * width * height);
-    group.forEach(({ target }, i) => truth.set(target.mask.data, i * width * height));
-    const targets = tensor(device, truth, [group.length, height, width]);
-    const flat = logits.reshape(group.length, height, width);
+    return {
+      members,
+      logits: logits.reshape(group.length, height, width),
+      predicted: gatherRows(iou, chosen),
+    };
+  });
+}
+
+/** Means over masks of every mask loss that has a weight, without weights. */
+function maskLosses(
+  decoded: readonly DecodedMasks[],
+  batch: TrainingBatch,
+  weights: LossWeights,
+): Record<string, Tensor> {
+  const sums: Record<string, Tensor[]> = {};
+  for (const { members, logits, predicted } of decoded) {
+    const { device, shape: [count, height, width] } = logits;
+    const truth = new Float32Array(logits.size);
+    members.forEach((n, i) => truth.set(batch.masks[n]!.mask.data, i * width! * height!));
+    const targets = tensor(device, truth, logits.shape);
     const made: Record<string, () => Tensor> = {
-      bce: () => pixelLoss(flat, targets, { form: "bce", mean: 2 }),
-      dice: () => diceLoss(flat, targets, { form: "smooth" }),
-      focal: () => pixelLoss(flat, targets, { form: "probabilityFocal", alpha: 0.25, mean: 2 }),
+      bce: () => pixelLoss(logits, targets, { form: "bce", mean: 2 }),
+      dice: () => diceLoss(logits, targets, { form: "smooth" }),
+      focal: () => pixelLoss(logits, targets, { form: "probabilityFocal", alpha: 0.25, mean: 2 }),
       // One mask at a time, as the official code calls it.
-      iou: () =>
-        concat(
-          group.map(({ index }, i) =>
-            iouLoss(slice(flat, 0, i, 1), slice(targets, 0, i, 1), slice(predicted, 0, index, 1))
+      iou: () => {
+        const one = (x: Tensor, i: number) => slice(x, 0, i, 1);
+        return concat(
+          Array.from(
+            { length: count! },
+            (_, i) => iouLoss(one(logits, i), one(targets, i), one(predicted, i)),
           ),
           0,
-        ),
+        );
+      },
     };
     for (const [name, make] of Object.entries(made)) {
       if (weights[name as keyof LossWeights] === 0) continue;
@@ -191,6 +219,40 @@ function maskLosses(
   );
 }
 
+/** What the decoder makes of a batch. */
+export interface DecodedBatch {
+  /** After the final norm, [B * T, H]. */
+  readonly hidden: Tensor;
+  /** Of the rows whose prediction counts, [targets, vocabulary]. */
+  readonly logits: Tensor;
+  /** Router losses of the layers that have one. */
+  readonly auxiliary: readonly Tensor[];
+}
+
+/** Runs encoders and decoder on a batch. */
+export function decodeBatch(
+  p: Parameters,
+  batch: TrainingBatch,
+  config: MedplibConfig,
+  { routing, recompute = false, trace }: Omit<LossOptions, "weights">,
+): DecodedBatch {
+  const { device } = p;
+  const { size, length } = batch;
+  const rowPositions = Uint32Array.from({ length: size * length }, (_, i) => i % length);
+  const auxiliary: Tensor[] = [];
+  const hidden = llama(p.at("model."), embedBatch(p, batch, config, trace), config.llama, {
+    batch: size,
+    positions: tensor(device, rowPositions),
+    keyLengths: tensor(device, batch.lengths),
+    feedForward: feedForwardOf(config, routing),
+    auxiliary: (loss) => auxiliary.push(loss),
+    recompute,
+    trace,
+  });
+  const predicting = gatherRows(hidden, tensor(device, batch.targetRows));
+  return { hidden, logits: projection(p.at(""), "lm_head", predicting), auxiliary };
+}
+
 /**
  * Queues the loss of a batch.
  *
@@ -201,31 +263,17 @@ export function medplibLoss(
   batch: TrainingBatch,
   config: MedplibConfig,
   positions: Tensor,
-  { weights, routing, recompute = false, trace }: LossOptions,
+  { weights, ...options }: LossOptions,
 ): MedplibLoss {
-  const { device } = p;
-  const { size, length } = batch;
-  const embedded = embedBatch(p, batch, config, trace);
-  const rowPositions = Uint32Array.from({ length: size * length }, (_, i) => i % length);
-  const auxiliary: Tensor[] = [];
-  const hidden = llama(p.at("model."), embedded, config.llama, {
-    batch: size,
-    positions: tensor(device, rowPositions),
-    keyLengths: tensor(device, batch.lengths),
-    feedForward: feedForwardOf(config, routing),
-    auxiliary: (loss) => auxiliary.push(loss),
-    recompute,
-    trace,
-  });
-  const predicting = gatherRows(hidden, tensor(device, batch.targetRows));
-  const logits = projection(p.at(""), "lm_head", predicting);
-  let ce = crossEntropy(logits, tensor(device, batch.targets));
+  const { hidden, logits, auxiliary } = decodeBatch(p, batch, config, options);
+  let ce = crossEntropy(logits, tensor(p.device, batch.targets));
   if (config.moe.auxLossWeight !== 0 && auxiliary.length > 0) {
     ce = add(ce, scale(auxiliary.reduce(add), config.moe.auxLossWeight));
   }
   const terms: Record<string, Tensor> = { ce };
   if (batch.masks.length > 0) {
-    Object.assign(terms, maskLosses(p, hidden, batch, config, weights, positions, trace));
+    const decoded = batchMasks(p, hidden, batch, config, positions, options.trace);
+    Object.assign(terms, maskLosses(decoded, batch, weights));
   }
   const total = Object.entries(terms)
     .map(([name, term]) => scale(term, weights[name as keyof LossWeights]))
