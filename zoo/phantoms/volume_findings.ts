@@ -162,18 +162,23 @@ function effusion(
 ): { draft: Omit<Draft, "label">; box: Box3 } | undefined {
   const lung: ReadonlySet<number> = new Set<number>(values.lung[side]);
   const [nx, ny, nz] = canvas.size, [, sy, sz] = canvas.spacing;
-  let back = 0, count = 0;
+  let back = 0, count = 0, first = nx, last = 0;
   for (let at = 0; at < canvas.labels.length; at++) {
     if (!lung.has(canvas.labels[at])) continue;
     count++;
     back = Math.max(back, Math.floor(at / nx) % ny);
+    first = Math.min(first, at % nx);
+    last = Math.max(last, at % nx);
   }
   if (count < 50) return undefined;
   const level = random.whole(0, 2);
   const depth = Math.max([14, 28, 46][level] * random.uniform(0.9, 1.1), 2 * sy);
-  const box = stamp(canvas, value, [0, 0, 0, nx, ny, nz], (_i, j, k, at) => {
+  const middle = (first + last) / 2, half = Math.max(1, (last - first) / 2);
+  const box = stamp(canvas, value, [0, 0, 0, nx, ny, nz], (i, j, k, at) => {
     const z = lowest + k * sz;
-    const share = Math.min(1, Math.max(0, (330 - z) / 120));
+    // The surface climbs along the walls, and there is less fluid further up.
+    const climb = 0.85 + 0.6 * ((i - middle) / half) ** 2;
+    const share = climb * Math.min(1, Math.max(0, (330 - z) / 120));
     return lung.has(canvas.labels[at]) && (back + 1 - j) * sy < depth * share;
   }, 12);
   if (box === undefined) return undefined;
