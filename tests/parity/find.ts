@@ -32,6 +32,7 @@ type Handlers = Readonly<Record<string, () => Promise<Readonly<Record<string, Ru
 /** Systems with one handler per kind. */
 const systems: Handlers = {
   medplib: async () => (await import("./medplib.ts")).medplibKinds,
+  vividmed: async () => (await import("./vividmed.ts")).vividmedKinds,
 };
 
 /** Topics with one handler per kind. */
@@ -42,7 +43,7 @@ const topics: Handlers = {
 const handlers: Handlers = { ...systems, ...topics };
 
 /** Systems whose cases nothing here compares yet. */
-const otherSystems: readonly string[] = ["minigpt-v2", "pfmvg", "pefomed", "litegpt", "vividmed"];
+const otherSystems: readonly string[] = ["minigpt-v2", "pfmvg", "pefomed", "litegpt"];
 
 const models = [...Object.keys(systems), ...otherSystems];
 const groups = [...models, ...Object.keys(topics), ...Object.keys(collections)];
