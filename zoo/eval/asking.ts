@@ -138,13 +138,19 @@ export function outlineOf(example: Example): AskedExample {
 /**
  * What a dataset says about an example, for predictions that were made elsewhere.
  *
- * @param images Where its masks are. Masks need the picture's size, so examples with mask files need the picture too.
+ * @param images Where its masks are.
+ * @param wantsSize The size of the picture is wanted in any case; else the picture is read for the sake of masks only.
  * @throws {InputError} for a picture or mask that cannot be read; {@linkcode FieldError} for a mask of another size.
  */
-export async function askedOf(example: Example, images: FolderSource): Promise<AskedExample> {
+export async function askedOf(
+  example: Example,
+  images: FolderSource,
+  wantsSize: boolean,
+): Promise<AskedExample> {
   const hasMasks = example.findings?.some(({ maskFiles = [] }) => maskFiles.length > 0) === true;
-  const hasPicture = example.image !== "" && (hasMasks || await images.has(example.image));
-  const picture = hasPicture ? await pictureOf(images, example.image) : undefined;
+  const picture = example.image !== "" && (hasMasks || wantsSize)
+    ? await pictureOf(images, example.image)
+    : undefined;
   return {
     ...described(example, await referenceOf(example, images, picture)),
     ...(picture ? { width: picture.width, height: picture.height } : {}),

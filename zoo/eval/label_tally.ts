@@ -32,8 +32,8 @@ export interface LabelEstimates {
   readonly classes: Readonly<Record<string, Estimates>>;
 }
 
-/** Labels as they are compared. */
-const plain = (label: string) => label.trim().toLowerCase();
+/** Labels as they are compared: neither case nor a final s counts, as in `Other disease` and `Other diseases`. */
+const plain = (label: string) => label.trim().toLowerCase().replace(/(?<=.)s$/, "");
 /** The label that says that there is nothing. */
 const nothing = "no finding";
 /** What LiteGPT's reports call the opposite of {@linkcode nothing}. */
@@ -42,7 +42,7 @@ const something = "Finding";
 /** Both label sets of an example; without labels of the system, those of `names` that its text has. */
 function labelSets({ truth, given, text }: LabelledExample, names: readonly string[]): LabelSets {
   const inText = () => {
-    const flags = extractLabels(text, names);
+    const flags = extractLabels(text, names.map((name) => name === something ? name : plain(name)));
     return names.filter((_, place) => flags[place] === 1);
   };
   return { truth: new Set(truth.map(plain)), found: new Set((given ?? inText()).map(plain)) };
@@ -150,7 +150,7 @@ function numbersOf(rows: readonly Row[], labels: number): [name: string, value: 
   ];
 }
 
-/** Collects the labels of examples. Names of labels are compared without regard to case. */
+/** Collects the labels of examples. Names of labels are compared without regard to case and a final s. */
 export class LabelTally {
   readonly #examples: LabelledExample[] = [];
   /** Labels left out of everything. */

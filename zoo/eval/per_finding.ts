@@ -18,16 +18,16 @@ export function perFinding(example: Example): Example[] {
   if (question === undefined || findings.length < 2) return [example];
   const groups = [...Map.groupBy(findings, ({ label }) => label)];
   if (groups.length < 2) return [example];
+  const { labels: _, ...rest } = example;
   return groups.map(([label, members]) => {
     const name = label.replaceAll("_", " ");
     return {
-      ...example,
+      ...rest,
       id: `${example.id}/${label}`,
       prompt: question(name),
       answer: `${name}.`,
       // Places in the answer of the whole do not fit the part.
-      findings: members.map(({ span: _, ...finding }) => finding),
-      labels: [label],
+      findings: members.map(({ span: _span, ...finding }) => finding),
     };
   });
 }

@@ -152,6 +152,14 @@ function hasReference({ reference: { boxes, masks, labels, answer } }: Predictio
     parseLabelledBoxes(answer ?? "").length > 0;
 }
 
+/** Whether the answer shall name the findings: the reference does, and the question does not. */
+function asksForNames({ prompt = "", labels: given, reference }: Prediction): boolean {
+  const { labels, answer = "" } = reference;
+  if (labels === undefined || given !== undefined) return labels !== undefined;
+  const holds = (text: string, label: string) => text.toLowerCase().includes(label.toLowerCase());
+  return labels.every((label) => holds(answer, label) && !holds(prompt, label));
+}
+
 /** Labels of an answer; those of its boxes and masks where it has no text to look for them. */
 function labelsOf({ answer, labels, boxes, masks }: Prediction): readonly string[] | undefined {
   if (labels !== undefined || answer !== "") return labels;
@@ -182,8 +190,8 @@ export class PlaceFamily implements Family {
     this.#means.add(items);
     this.#detection.add(prediction);
     const { answer, reference } = prediction;
-    if (reference.labels !== undefined) {
-      this.#labels.add({ truth: reference.labels, given: labelsOf(prediction), text: answer });
+    if (asksForNames(prediction)) {
+      this.#labels.add({ truth: reference.labels!, given: labelsOf(prediction), text: answer });
     }
     return rankOf(items, prediction);
   }

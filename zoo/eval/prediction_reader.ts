@@ -159,7 +159,7 @@ export async function* joinedPredictions(
     used.add(key);
     const { text, line } = lines.get(key)!;
     try {
-      const asked = await askedOf(example, images);
+      const asked = await askedOf(example, images, /\{<\d/.test(text));
       const prediction = reading.attempt(line, () => parsePrediction(text, asked));
       if (prediction !== undefined) yield prediction;
     } catch (error) {

@@ -68,11 +68,11 @@ class Ends {
     return place >= this.#size ? list : list.toSpliced(place, 0, one).slice(0, this.#size);
   }
 
-  /** Where there are few, the worse half and the better half. */
+  /** Where there are few, the worse half and the others. What is perfect is not worst, what is all wrong not best. */
   get cases(): Cases {
-    const worst = this.#worst.slice(0, Math.ceil(this.#count / 2));
-    const best = this.#best.filter((one) => !worst.includes(one));
-    return { worst, best: best.slice(0, Math.floor(this.#count / 2)) };
+    const worst = this.#worst.slice(0, Math.ceil(this.#count / 2)).filter(({ rank }) => rank < 1);
+    const best = this.#best.filter((one) => one.rank > 0 && !worst.includes(one));
+    return { worst, best };
   }
 }
 

@@ -155,6 +155,33 @@ Deno.test("labels in texts: averages, rows per label, and the opposite of no fin
   assertEquals(groups.class!.Finding.f1.n, 2);
 });
 
+Deno.test("labels agree whatever their case and with or without a final s", async () => {
+  const { metrics, groups } = await scoresOf([
+    {
+      id: "1",
+      task: "classify",
+      answer: "other disease",
+      reference: { labels: ["Other diseases"], choices: ["Other diseases", "COPD"] },
+    },
+    { id: "2", task: "classify", labels: ["nodule"], reference: { labels: ["Nodules"] } },
+  ]);
+  assertEquals(metrics.f1_micro.value, 1);
+  assertEquals(Object.keys(groups.class!), ["COPD", "Nodules", "Other diseases"]);
+});
+
+Deno.test("labels of places count where the answer shall name them", async () => {
+  const line = (prompt: string): Line => ({
+    id: "1",
+    task: "ground-box",
+    prompt,
+    answer: "Nodule.",
+    boxes: [[0, 0, 1, 1]],
+    reference: { answer: "Nodule.", labels: ["Nodule"], boxes: [[0, 0, 1, 1]] },
+  });
+  assertEquals((await scoresOf([line("What is where?")])).metrics.f1_micro.value, 1);
+  assert(!("f1_micro" in (await scoresOf([line("Where is the nodule?")])).metrics));
+});
+
 Deno.test("reports: BLEU of the corpus, ROUGE-L and METEOR of each", async () => {
   const report = (id: string, answer: string, reference: string): Line => ({
     id,
@@ -188,7 +215,7 @@ Deno.test("the worst and the best cases, none of them twice", async () => {
     return [worst, best].map((list) => list.map(({ prediction }) => prediction.id));
   };
   assertEquals(await ids(2), [["0", "2"], ["4", "3"]]);
-  assertEquals(await ids(10), [["0", "2", "1"], ["4", "3"]]);
+  assertEquals(await ids(10), [["0", "2"], ["4", "3", "1"]]);
   assertEquals(await ids(0), [[], []]);
 });
 
