@@ -142,14 +142,14 @@ function placeMasks(
   return { masks, matchMasks: tensor(device, low, [rows, nearest.length]) };
 }
 
-/** Which values a mask keeps at another size, by the centres of the voxels (PyTorch's `nearest-exact`). */
+/** Which values a mask keeps at another size: PyTorch's `nearest-exact`, which rounds to float32. */
 function nearestIndices(shape: readonly number[], size: readonly number[]): number[] {
   let indices = [0];
   for (const [axis, extent] of shape.entries()) {
-    const count = size[axis]!;
+    const count = size[axis]!, step = Math.fround(extent / count);
     const kept = Array.from(
       { length: count },
-      (_, i) => Math.min(extent - 1, Math.floor((i + 0.5) * extent / count)),
+      (_, i) => Math.min(extent - 1, Math.floor(Math.fround((i + 0.5) * step))),
     );
     indices = indices.flatMap((before) => kept.map((index) => before * extent + index));
   }
