@@ -36,7 +36,7 @@ Deno.test("a case's kind is its path, at any depth and with any suffix", async (
     "golden/medplib/moe-layer-seed7/case.json",
     "golden/medplib/llm-moe/seed9/case.json",
     "golden/medplib/preprocess/case.json",
-    "golden/medplib/train-stage4/case.json",
+    "golden/medplib/unheard-of/case.json",
     "golden/medplib/tiny-release/config.json",
     "golden/vividmed/preprocess/case.json",
   ];
@@ -45,7 +45,7 @@ Deno.test("a case's kind is its path, at any depth and with any suffix", async (
     "medplib/moe-layer: medplib/moe-layer",
     "medplib/moe-layer: medplib/moe-layer-seed7",
     "medplib/preprocess: medplib/preprocess",
-    "medplib/train-stage4?",
+    "medplib/unheard-of?",
     "vividmed/preprocess?",
   ]);
   assertEquals(await found(files, "golden/medplib/moe-layer"), [
