@@ -40,19 +40,22 @@ export interface AttentionGradientConstants {
   readonly relative: boolean;
   /** Side `key`: both gradients lie in one array, as where keys and values are parts of one projection. */
   readonly together: boolean;
+  /** Side `key`: add to gradients of other query heads of the same group. */
+  readonly adding: boolean;
 }
 
 /** Name of a variant with its constants, for program keys. */
 export function attentionGradientKey(
   side: GradientSide,
   variant: string,
-  { headSize, valueSize, causal, padded, relative, together }: AttentionGradientConstants,
+  { headSize, valueSize, causal, padded, relative, together, adding }: AttentionGradientConstants,
 ): string {
   const flags = [
     causal && "causal",
     padded && "padded",
     relative && "relative",
     together && "together",
+    adding && "adding",
   ].filter(Boolean);
   return ["attention gradient", side, variant, `${headSize}x${valueSize}`, ...flags].join(" ");
 }
@@ -95,7 +98,7 @@ export const attentionGradientParameters = {
   ...attentionParameters,
   keyGradientOffset: "u32",
   valueGradientOffset: "u32",
-  /** First query head, within each group, that this dispatch of side `key` sums over; from the second on it adds. */
+  /** First query head, within each group, that this dispatch of side `key` sums over. */
   firstMember: "u32",
   /** How many of them. */
   members: "u32",
@@ -236,7 +239,7 @@ function queryHost(constants: AttentionGradientConstants): Program["host"] {
 }
 
 function keyHost(constants: AttentionGradientConstants): Program["host"] {
-  const { headSize, valueSize, together } = constants;
+  const { headSize, valueSize, together, adding } = constants;
   return (arrays: Arrays, parameters: Parameters) => {
     const { batch, keys, heads, group, scale, firstMember, members } = parameters;
     const { query, gradient, keyGradient } = arrays;
@@ -264,7 +267,7 @@ function keyHost(constants: AttentionGradientConstants): Program["host"] {
         const d = at % size, row = Math.floor(at / size), j = row % keys;
         const h = Math.floor(row / keys) % keyHeads, b = Math.floor(row / keys / keyHeads);
         const to = offset + (b * keys + j) * stride + h * size + d;
-        target[to] = sums[at]! + (firstMember > 0 ? target[to]! : 0);
+        target[to] = sums[at]! + (adding ? target[to]! : 0);
       }
     };
     const { keyGradientOffset, valueGradientOffset, keyStride, valueStride } = parameters;

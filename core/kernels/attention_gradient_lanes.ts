@@ -20,23 +20,33 @@ import {
   type GradientSide,
 } from "./attention_gradient.ts";
 
+/** Rows per lane and the time that each takes, measured: rows share every load. */
+const rowCosts = [[4, 0.62], [2, 0.7], [1, 1]] as const;
+
 /**
  * Own rows per lane, as many as registers and the time that compiling takes allow (see `queriesPerLane`).
  *
+ * @param lanes Invocations of a workgroup.
+ * @param owned Queries or keys, whichever the side owns.
  * @param work Multiply-adds of the scores of the whole attention.
  */
 export function ownRows(
   side: GradientSide,
   { headSize, valueSize }: AttentionGradientConstants,
+  lanes: number,
+  owned: number,
   work: number,
 ): number {
   const registers = 2 * headSize + (side === "query" ? 1 : 2) * valueSize;
-  const most = Math.max(1, Math.floor(576 / registers));
-  return Math.min(most, work > 2 ** 27 ? 4 : work > 2 ** 24 ? 2 : 1);
+  const most = Math.min(576 / registers, work > 2 ** 26 ? 4 : work > 2 ** 20 ? 2 : 1);
+  let best = 1, least = Infinity;
+  for (const [rows, cost] of rowCosts) {
+    // What a workgroup owns beyond the last row is wasted.
+    const total = Math.ceil(owned / (lanes * rows)) * rows * cost;
+    if ((rows <= most || rows === 1) && total < least) [best, least] = [rows, total];
+  }
+  return best;
 }
-
-/** Sums that a product of two rows is split into, so that additions do not wait for one another. */
-const chains = 4;
 
 /** Source of NAME_r = x_r . y for every own row r, where `own` are loaded rows and `other` is broadcast. */
 function products(
@@ -45,17 +55,13 @@ function products(
   other: LoadedRow,
   size: number,
 ): string[] {
-  const split = Math.min(size, own.length > 1 ? 2 : chains);
   return [
-    ...own.flatMap((_, r) => numbers(split).map((c) => `var ${name}_${r}_${c} = 0.0;`)),
+    ...own.map((_, r) => `var ${name}_${r} = 0.0;`),
     ...numbers(size).flatMap((d) => [
       `{ let e = ${other.element(d)};`,
-      ...own.map((row, r) => `${name}_${r}_${d % split} += ${row.element(d)} * e;`),
+      ...own.map((row, r) => `${name}_${r} += ${row.element(d)} * e;`),
       "}",
     ]),
-    ...own.map((_, r) =>
-      `let ${name}_${r} = ${numbers(split).map((c) => `${name}_${r}_${c}`).join(" + ")};`
-    ),
   ];
 }
 
@@ -74,7 +80,7 @@ function accumulate(
   ]);
 }
 
-/** Source that writes, or adds to, the elements NAME_r_0, NAME_r_1, … times `factor` from element `to` on. */
+/** Source that writes, or adds, NAME_0, NAME_1, … times `factor` to the elements from `to` on. */
 function store(
   array: string,
   name: string,
@@ -84,11 +90,7 @@ function store(
   add: boolean,
 ): string {
   const put = (to: string, value: string) =>
-    `${array}[${to}] = ${value}${factor}${
-      add
-        ? ` + select(${vectors ? "vec4<f32>()" : "0.0"}, ${array}[${to}], params.firstMember > 0u)`
-        : ""
-    };`;
+    `${array}[${to}] ${add ? "+=" : "="} ${value}${factor};`;
   return vectors
     ? numbers(size / 4).map((c) =>
       put(
@@ -254,7 +256,7 @@ function queryBody(
 }
 
 function keyBody(
-  { headSize, valueSize, causal, padded, relative, together }: AttentionGradientConstants,
+  { headSize, valueSize, causal, padded, relative, together, adding }: AttentionGradientConstants,
   loadRow: Loader,
   lanes: number,
   rows: number,
@@ -329,9 +331,9 @@ function keyBody(
     each.map((r) =>
       `if (j_${r} < params.keys) {
     var to = params.keyGradientOffset + token_${r} * params.keyStride + keyHead * ${headSize}u;
-    ${store("keyGradient", `a_${r}`, headSize, " * params.scale", vectors, true)}
+    ${store("keyGradient", `a_${r}`, headSize, " * params.scale", vectors, adding)}
     to = params.valueGradientOffset + token_${r} * params.valueStride + keyHead * ${valueSize}u;
-    ${store(together ? "keyGradient" : "valueGradient", `v_${r}`, valueSize, "", vectors, true)}
+    ${store(together ? "keyGradient" : "valueGradient", `v_${r}`, valueSize, "", vectors, adding)}
   }`
     ).join("\n  ")
   }`;

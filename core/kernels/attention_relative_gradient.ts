@@ -5,10 +5,10 @@
  *     dq[y, x]  += sum_ky g[y, x, ky] height[y - ky + gridHeight - 1] + sum_kx g[y, x, kx] width[x - kx + gridWidth - 1]
  *     dheight[r] = sum over items, x and all y - ky + gridHeight - 1 = r of g[y, x, ky] q[y, x], and so for the width
  *
- * Tiling: for dq a lane owns a query and walks over the rows of both tables, as the way there does. For a table a workgroup owns
- * one of its rows for some of the items (batch entries and heads), a lane one or four of its columns; the partial sums
- * are added up by a sum over rows. FLOPs: 4 headSize (gridHeight + gridWidth) per query and head, for dq and for the
- * tables. Traffic: q and g once for every row of a table.
+ * Tiling: for dq a lane owns a query and walks over the rows of both tables, as the way there does. For a table a lane owns one of
+ * its rows and walks over the queries of some of the items (batch entries and heads), the same query as its neighbours,
+ * so that queries are broadcast; the partial sums are added up by a sum over rows. FLOPs: 4 headSize (gridHeight +
+ * gridWidth) per query and head, for dq and for the tables. Traffic: q once for every few rows of a table, g once.
  *
  * @module
  */
@@ -113,14 +113,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 /**
  * Partial sums of the gradient of one table, output [parts, 2 extent - 1, headSize]. The raster is described as seen along the
  * table: `extent` places `step` tokens apart, at each of `others` places `otherStep` tokens apart; scores of the
- * table begin at `column` of `columns`. Dispatch parts * (2 extent - 1).
+ * table begin at `column` of `columns`. Dispatch parts * ceil((2 extent - 1) / lanes).
  *
- * @param lanes Invocations of a workgroup.
- * @param width Columns per lane, 1 or 4; 4 needs offset, stride and head size to be multiples of 4.
+ * @param broadcast Workgroups are subgroups of exactly `lanes` lanes.
+ * @param vectors Rows are read and written as vectors of four: offset, stride and head size are multiples of 4.
  */
-export function relativeTableGradient(headSize: number, lanes: number, width: 1 | 4): Program {
-  const type = width === 4 ? "vec4<f32>" : "f32";
-  return program(`attention tables gradient ${headSize} lanes ${lanes} x${width}`, () => ({
+export function relativeTableGradient(
+  headSize: number,
+  lanes: number,
+  broadcast: boolean,
+  vectors: boolean,
+): Program {
+  const key = `attention tables gradient ${headSize} lanes ${lanes}${
+    broadcast ? " broadcast" : ""
+  }${vectors ? " vectors" : ""}`;
+  const { lines, element } = rowLoader(broadcast ? lanes : 0, vectors)(
+    "query",
+    "q",
+    "start + (firstToken + token) * params.queryStride",
+    headSize,
+  );
+  const type = vectors ? "vec4<f32>" : "f32";
+  return program(key, () => ({
     arrays: {
       scores: { type: "f32", access: "read" },
       query: { type, access: "read" },
@@ -140,34 +154,49 @@ export function relativeTableGradient(headSize: number, lanes: number, width: 1 
       queryOffset: "u32",
       queryStride: "u32",
     },
+    subgroups: broadcast,
     wgsl: /* wgsl */ `
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let index = workgroupIndex(group, groups);
+        @builtin(${broadcast ? "subgroup_invocation_id" : "local_invocation_index"}) lane: u32) {
   let rows = 2u * params.extent - 1u;
-  let row = index % rows;
-  let firstItem = index / rows * params.part;
+  let blocks = (rows + ${lanes - 1}u) / ${lanes}u;
+  let index = workgroupIndex(group, groups);
+  let firstRow = index % blocks * ${lanes}u;
+  let row = firstRow + lane;
+  let firstItem = index / blocks * params.part;
   if (firstItem >= params.items) { return; }
   let tokens = params.extent * params.others;
-  // Places whose key, place + extent - 1 - row, lies on the raster.
-  let first = max(row, params.extent - 1u) - (params.extent - 1u);
-  let last = min(row, params.extent - 1u);
-  for (var d = lane; d < ${headSize / width}u; d += ${lanes}u) {
-    var sum = ${type}();
-    for (var item = firstItem; item < min(firstItem + params.part, params.items); item += 1u) {
-      let start = params.queryOffset + item % params.heads * ${headSize}u;
-      let firstToken = item / params.heads * tokens;
-      for (var place = first; place <= last; place += 1u) {
-        let k = place + params.extent - 1u - row;
-        for (var other = 0u; other < params.others; other += 1u) {
-          let token = place * params.step + other * params.otherStep;
-          let g = scores[(item * tokens + token) * params.columns + params.column + k];
-          sum += g * query[(start + (firstToken + token) * params.queryStride) / ${width}u + d];
-        }
+  // Places at which any of these rows has a key on the raster.
+  let far = params.extent - 1u;
+  let first = max(firstRow, far) - far;
+  let last = min(firstRow + ${lanes - 1}u, far);
+  ${numbers(headSize).map((d) => `var a_${d} = 0.0;`).join(" ")}
+  for (var item = firstItem; item < min(firstItem + params.part, params.items); item += 1u) {
+    let start = params.queryOffset + item % params.heads * ${headSize}u;
+    let firstToken = item / params.heads * tokens;
+    for (var place = first; place <= last; place += 1u) {
+      let k = place + far - row;
+      let column = params.column + min(k, far);
+      for (var other = 0u; other < params.others; other += 1u) {
+        let token = place * params.step + other * params.otherStep;
+        ${lines.join("\n        ")}
+        let g = select(0.0, scores[(item * tokens + token) * params.columns + column], k <= far);
+        ${numbers(headSize).map((d) => `a_${d} += g * ${element(d)};`).join("\n        ")}
       }
     }
-    output[index * ${headSize / width}u + d] = sum;
+  }
+  if (row < rows) {
+    let to = (index / blocks * rows + row) * ${headSize}u;
+    ${
+      vectors
+        ? numbers(headSize / 4).map((c) =>
+          `output[to / 4u + ${c}u] = vec4<f32>(${
+            numbers(4).map((n) => `a_${4 * c + n}`).join(", ")
+          });`
+        ).join("\n    ")
+        : numbers(headSize).map((d) => `output[to + ${d}u] = a_${d};`).join("\n    ")
+    }
   }
 }`,
     host({ scores, query, output }, parameters) {

@@ -109,11 +109,12 @@ function chooseProgram(
   device: Device,
   side: GradientSide,
   constants: AttentionGradientConstants,
+  owned: number,
   work: number,
   vectors: boolean,
 ): { program: Program; rowsPerGroup: number } {
   const lanes = broadcastLanes(device);
-  const rows = lanes > 0 ? ownRows(side, constants, work) : 1;
+  const rows = lanes > 0 ? ownRows(side, constants, lanes, owned, work) : 1;
   const team = { lanes: lanes || 32, broadcast: lanes > 0, rows };
   return {
     program: attentionGradientLanes(side, constants, team, vectors),
@@ -240,13 +241,6 @@ function queueSide(
     together: "together" in results && results.together,
   };
   const pairs = batch * heads * queries * keys;
-  const { program, rowsPerGroup } = chooseProgram(
-    output.device,
-    side,
-    constants,
-    pairs * (headSize + valueSize),
-    vectors,
-  );
   const group = heads / keyHeads;
   let ranges: Record<string, BufferRange>;
   let offsets: readonly [number, number] = [0, 0];
@@ -267,6 +261,14 @@ function queueSide(
   const most = side === "query" ? group : Math.max(1, Math.floor(mostIterations / (queries + 1)));
   for (let firstMember = 0; firstMember < group; firstMember += most) {
     const members = Math.min(most, group - firstMember);
+    const { program, rowsPerGroup } = chooseProgram(
+      output.device,
+      side,
+      { ...constants, adding: firstMember > 0 },
+      owned,
+      pairs * (headSize + valueSize),
+      vectors,
+    );
     const products = side === "query" ? 4 * headSize + 2 * valueSize : 4 * headSize + 4 * valueSize;
     output.device.dispatch(
       program,

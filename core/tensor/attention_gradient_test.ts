@@ -298,6 +298,18 @@ deviceTest("attention gradients of larger shapes equal the float64 formulas", as
   for (const shape of large) await compare(device, "", shape);
 });
 
+deviceTest("keys shared by very many queries sum their gradients in rounds", async (device) => {
+  await compare(device, "", {
+    batch: 1,
+    queries: 20011,
+    keys: 3,
+    heads: 5,
+    keyHeads: 1,
+    headSize: 2,
+    held: ["q", "kv", "kv"],
+  });
+});
+
 deviceTest("attention gradients stay finite when scores are huge", async (device) => {
   const shape: Case = { batch: 1, queries: 9, keys: 17, heads: 2, headSize: 8 };
   using _scope = device.scope();

@@ -116,8 +116,8 @@ export function addRelativeQueryGradient(
   );
 }
 
-/** Multiply-adds of one invocation of a table's gradient: enough to keep the partial sums few. */
-const longestSum = 8192;
+/** Queries that a table's gradient sums up at once: few enough to occupy a device, enough to keep the partial sums few. */
+const longestSum = { software: 8192, gpu: 1024 };
 
 /**
  * Gradient of one of the two tables, [2 n - 1, headSize].
@@ -132,18 +132,17 @@ export function relativePositionsGradient(
   { batch, heads, headSize }: AttentionShape,
   vectors: boolean,
 ): Tensor {
-  const { device } = scores, { software } = device.capabilities;
-  const width = software && vectors ? 4 : 1, lanes = software ? 8 : 64;
+  const { device } = scores, lanes = broadcastLanes(device);
   const [extent, step, others, otherStep] = table === "height"
     ? [gridHeight, gridWidth, gridWidth, 1]
     : [gridWidth, 1, gridHeight, gridWidth];
   const items = batch * heads, rows = 2 * extent - 1;
-  const turns = Math.ceil(headSize / width / lanes);
-  const part = Math.max(1, Math.floor(longestSum / (extent * others * turns)));
+  const longest = longestSum[device.capabilities.software ? "software" : "gpu"];
+  const part = Math.max(1, Math.floor(longest / (extent * others)));
   const parts = Math.ceil(items / part);
   const sums = empty(device, [parts, rows * headSize], "f32", "table gradient");
   device.dispatch(
-    relativeTableGradient(headSize, lanes, width),
+    relativeTableGradient(headSize, lanes || 32, lanes > 0, vectors),
     { scores: scores.range, query: query.range, output: sums.range },
     {
       items,
@@ -158,7 +157,7 @@ export function relativePositionsGradient(
       queryOffset: query.offset,
       queryStride: query.stride,
     },
-    [parts * rows],
+    [parts * Math.ceil(rows / (lanes || 32))],
     {
       flops: 2 * items * extent * extent * others * headSize,
       bytes: 4 * (scores.size + rows * items * others * headSize + sums.size),
