@@ -70,6 +70,29 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }));
 }
 
+/**
+ * q + new1 g with a single rounding, as PyTorch adds the gradient. First moments cancel, so that two roundings would show.
+ * `fma` is no help: adapters without one multiply and add. Exact products of halves give what the rounded product lost, and
+ * a two-sum what the rounded sum lost. `zero` is known at run time only and keeps compilers from simplifying s - q to p.
+ */
+const addOnceWgsl = (type: string, words: string) => /* wgsl */ `
+fn addOnce(q: ${type}, g: ${type}, zero: u32) -> ${type} {
+  let p = params.new1 * g;
+  let top = bitcast<${type}>(bitcast<${words}>(g) & ${words}(0xfffff000u));
+  let rest = g - top;
+  let lost = ((params.new1Top * top - p) + params.new1Top * rest + params.new1Rest * top) + params.new1Rest * rest;
+  let s = bitcast<${type}>(bitcast<${words}>(q + p) ^ ${words}(zero));
+  let z = bitcast<${type}>(bitcast<${words}>(s - q) ^ ${words}(zero));
+  return s + (((q - (s - z)) + (p - z)) + lost);
+}`;
+
+/** The parameters of {@linkcode adamwProgram} that follow from 1 - beta1: itself in two halves of few bits. */
+export function splitNew1(new1: number): { new1: number; new1Top: number; new1Rest: number } {
+  const floats = Float32Array.of(new1, new1), words = new Uint32Array(floats.buffer);
+  words[1]! &= 0xfffff000;
+  return { new1, new1Top: floats[1]!, new1Rest: floats[0]! - floats[1]! };
+}
+
 /** Where value `i` (in loads) of a row-major matrix lies in packed rows of `params.loads` loads. */
 const packedPlace = {
   4: "(row >> 3u) * 8u * params.granules + 8u * column + (row & 7u)",
@@ -84,6 +107,7 @@ export function adamwProgram({ packed, width, amsgrad }: AdamWVariant): Program 
   const key = `adamw${packed ? " packed" : ""}${amsgrad ? " amsgrad" : ""} x${width}`;
   return program(key, () => {
     const type = width === 4 ? "vec4<f32>" : "f32";
+    const words = width === 4 ? "vec4<u32>" : "u32";
     const arrays = {
       verdict: { type: "u32", access: "read" },
       corrections: { type: "f32", access: "read" },
@@ -105,11 +129,14 @@ export function adamwProgram({ packed, width, amsgrad }: AdamWVariant): Program 
         keep: "f32",
         beta1: "f32",
         new1: "f32",
+        new1Top: "f32",
+        new1Rest: "f32",
         beta2: "f32",
         new2: "f32",
         epsilon: "f32",
       },
       wgsl: /* wgsl */ `
+${addOnceWgsl(type, words)}
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
@@ -123,7 +150,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
           : "let at = i;"
       }
   let g = gradient[params.first + i] * bitcast<f32>(verdict[1]);
-  let first = params.beta1 * m[i] + params.new1 * g;
+  let first = addOnce(params.beta1 * m[i], g, verdict[2] - 1u);
   let second = params.beta2 * v[i] + params.new2 * g * g;
   m[i] = first;
   v[i] = second;
@@ -139,13 +166,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       host({ verdict, corrections, gradient, values, m, v, largest }, parameters) {
         if (verdict[2] === 0) return;
         const factor = new Float32Array(verdict.buffer, verdict.byteOffset, verdict.length)[1]!;
-        const { granules, index, rate, keep, beta1, new1, beta2, new2, epsilon } = parameters;
+        const { granules, index, rate } = parameters;
+        // Rounded where PyTorch rounds, with its single-precision constants.
+        const { fround } = Math;
+        const beta1 = fround(parameters.beta1), new1 = fround(parameters.new1);
+        const beta2 = fround(parameters.beta2), new2 = fround(parameters.new2);
+        const keep = fround(parameters.keep), epsilon = fround(parameters.epsilon);
         const count = width * parameters.count, start = width * parameters.first;
         const columns = width * parameters.loads;
         const step = rate * corrections[2 * index]!, root = corrections[2 * index + 1]!;
         for (let i = 0; i < count; i++) {
-          const g = gradient[start + i]! * factor;
-          const first = m[i] = beta1 * m[i]! + new1 * g;
+          const g = fround(gradient[start + i]! * factor);
+          const first = m[i] = fround(fround(beta1 * m[i]!) + new1 * g);
           const second = v[i] = beta2 * v[i]! + new2 * g * g;
           const spread = amsgrad ? (largest[i] = Math.max(largest[i]!, second)) : second;
           let at = i;
@@ -153,7 +185,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             const row = Math.floor(i / columns), column = i - row * columns;
             at = 4 * (8 * (row >> 3) * granules + 8 * (column >> 2) + (row & 7)) + (column & 3);
           }
-          values[at] = keep * values[at]! - step * first / (Math.sqrt(spread) * root + epsilon);
+          const change = step * first / (Math.sqrt(spread) * root + epsilon);
+          values[at] = fround(keep * values[at]!) - change;
         }
       },
     };

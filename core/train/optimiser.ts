@@ -13,7 +13,12 @@ import {
 import type { BufferRange, Device, DeviceBuffer } from "../device/mod.ts";
 import { InputError } from "../errors.ts";
 import { fillProgram } from "../kernels/movement.ts";
-import { adamwAdvanceProgram, adamwProgram, type AdamWVariant } from "../kernels/optimiser.ts";
+import {
+  adamwAdvanceProgram,
+  adamwProgram,
+  type AdamWVariant,
+  splitNew1,
+} from "../kernels/optimiser.ts";
 import { packedLayout } from "../kernels/quantise.ts";
 import { deviceEntry, type DevicePiece, writeFromEntry } from "../nn/device_tensors.ts";
 import type { Differentiable } from "../tensor/tape.ts";
@@ -166,7 +171,7 @@ export class AdamW implements Disposable {
     this.#advance(gradients);
     const moments = {
       beta1: betas[0],
-      new1: 1 - betas[0],
+      ...splitNew1(1 - betas[0]),
       beta2: betas[1],
       new2: 1 - betas[1],
       epsilon,

@@ -114,6 +114,27 @@ deviceTest("steps equal those of double precision", async (original) => {
   }
 });
 
+deviceTest(
+  "first moments that cancel are rounded once per step, as PyTorch rounds them",
+  async (device) => {
+    using _scope = device.scope();
+    const count = 257, { fround } = Math;
+    const value = tensor(device, normals(count, 1));
+    using optimiser = new AdamW(device, [{ parameters: [{ name: "p", value }] }], {
+      betas: [0.8, 0.99],
+    });
+    const keep = fround(0.8), add = fround(1 - 0.8);
+    let moment = new Float32Array(count);
+    for (let n = 0; n < 20; n++) {
+      const gradient = normals(count, n).map((one, i) => one * 10 ** ((7 * n + i) % 7 - 4));
+      optimiser.step([tensor(device, gradient)], 0.01);
+      moment = moment.map((one, i) => fround(keep * one) + add * gradient[i]!);
+    }
+    const entry = (await optimiser.state()).find(({ name }) => name === "p.exp_avg")!;
+    assertEquals(new Float32Array((await entry.read()).buffer), moment);
+  },
+);
+
 deviceTest("a weight in several parts steps as one", async (original) => {
   // Eight rows of 36 columns take 2048 bytes packed.
   for (const columns of [36, 35]) {
