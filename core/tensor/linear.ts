@@ -9,6 +9,7 @@ import { packedLayout } from "../kernels/quantise.ts";
 import { add, unary } from "./elementwise.ts";
 import { outerSum, timesWeight } from "./linear_gradient.ts";
 import { matmul } from "./matmul.ts";
+import { concat } from "./movement.ts";
 import { multiplyTensor, multiplyWeight } from "./product.ts";
 import { sumRows } from "./reduction.ts";
 import { isDifferentiated, note } from "./tape.ts";
@@ -80,38 +81,52 @@ export function linear(x: Tensor, w: Weight, options: LinearOptions = {}): Tenso
     : fusedLinear(x, w, options);
 }
 
-/** The layer in steps that can be differentiated: product and bias, adapters, activation, residual. */
-function differentiableLinear(
-  x: Tensor,
-  w: Weight,
-  { bias, activation, residual, lora = [], select, into }: LinearOptions,
-): Tensor {
+/** The layer in steps that can be differentiated: adapters' first factors, product, activation, residual. */
+function differentiableLinear(x: Tensor, w: Weight, options: LinearOptions): Tensor {
+  const { bias, activation, residual, lora = [], select, into } = options;
   if (select !== undefined || into !== undefined) {
     throw new TypeError("Cannot differentiate a linear layer that selects rows or writes in place");
   }
-  // Without adapters and activation the residual needs no step of its own.
-  const together = lora.length === 0 && activation === undefined ? residual : undefined;
-  const wanted = { ...(bias && { bias }), ...(together && { residual: together }) };
-  let y = fusedLinear(x, w, wanted);
+  const { device } = x;
+  const rows = x.size / w.columns;
+  check(x, w, options, rows, rows);
+  // Without an activation the residual needs no step of its own.
+  const together = activation === undefined ? residual : undefined;
+  const firsts = lora.map(({ a, scale, dropout }) =>
+    matmul(dropout?.(x) ?? x, a, { transposeB: true, scale })
+  );
+  const h = firsts.length > 1 ? concat(firsts, -1) : firsts[0];
+  const b = lora.length > 1 ? concat(lora.map(({ b }) => b), 1) : lora[0]?.b;
+  let y = empty(device, [...x.shape.slice(0, -1), w.rows], "f32", "linear");
+  multiplyWeight(
+    device,
+    { range: x.range, rows },
+    w,
+    { range: y.range, stride: w.rows },
+    rows,
+    { bias, residual: together, update: h && { h, b: b!, rank: h.shape.at(-1)! } },
+  );
   note({
     name: "linear",
-    inputs: [x, w, bias, together],
+    inputs: [x, w, bias, together, h, b],
     outputs: [y],
-    saved: isDifferentiated(w) ? [x] : [],
-    backward([gradient], [wantsX, wantsW, wantsBias]) {
+    saved: [
+      ...isDifferentiated(w) ? [x] : [],
+      ...isDifferentiated(h) ? [b!] : [],
+      ...isDifferentiated(b) ? [h!] : [],
+    ],
+    backward([gradient], [wantsX, wantsW, wantsBias, , wantsH, wantsB]) {
       const g = gradient!.reshape(-1, w.rows);
       return [
         wantsX ? timesWeight(g, w) : undefined,
         wantsW ? outerSum(g, x.reshape(-1, w.columns)) : undefined,
         wantsBias ? sumRows(g) : undefined,
         gradient,
+        wantsH ? matmul(g, b!) : undefined,
+        wantsB ? outerSum(g, h!.reshape(-1, h!.shape.at(-1)!)) : undefined,
       ];
     },
   });
-  for (const { a, b, scale, dropout } of lora) {
-    const h = matmul(dropout?.(x) ?? x, a, { transposeB: true, scale });
-    y = add(y, matmul(h, b, { transposeB: true }));
-  }
   if (activation !== undefined) y = unary(activation, y);
   return residual === undefined || together !== undefined
     ? y

@@ -15,6 +15,7 @@ export * from "./postprocess.ts";
 export * from "./preprocess.ts";
 export * from "./prompt.ts";
 export * from "./region.ts";
+export { makeCompanions } from "./release_files.ts";
 export * from "./request.ts";
 export * from "./stages.ts";
 export * from "./teacher_forcing.ts";
