@@ -61,3 +61,45 @@ export async function writeFromEntry(
     }
   }
 }
+
+/**
+ * The same tensors, which are read from the device ahead of the one that is asked for, so that a writer who takes them in order
+ * does not wait for the device once per tensor.
+ *
+ * @param limit Bytes on the host at once; a larger tensor is read in pieces, by itself.
+ */
+export function readAhead(entries: readonly TensorEntry[], limit = 2 ** 26): TensorEntry[] {
+  const started = new Map<number, Promise<Uint8Array<ArrayBuffer>>>();
+  let held = 0;
+  const startFrom = (first: number) => {
+    for (let i = first; i < entries.length; i++) {
+      if (started.has(i)) continue;
+      const { byteLength } = entries[i]!;
+      if (byteLength > limit || (held > 0 && held + byteLength > limit)) return;
+      const bytes = entries[i]!.read();
+      // Reported by whoever takes it.
+      bytes.catch(() => {});
+      started.set(i, bytes);
+      held += byteLength;
+    }
+  };
+  const take = async (i: number) => {
+    startFrom(i);
+    const bytes = started.get(i);
+    if (bytes === undefined) return await entries[i]!.read();
+    started.delete(i);
+    try {
+      return await bytes;
+    } finally {
+      held -= entries[i]!.byteLength;
+    }
+  };
+  return entries.map((entry, i) => ({
+    ...entry,
+    read: () => take(i),
+    async *chunks(maxBytes) {
+      if (entry.byteLength > limit) yield* entry.chunks(maxBytes);
+      else yield await take(i);
+    },
+  }));
+}

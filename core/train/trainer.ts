@@ -16,6 +16,7 @@ import {
 import type { Device } from "../device/mod.ts";
 import { DeviceError, InputError } from "../errors.ts";
 import { openFile, writeAtomic } from "../files.ts";
+import { readAhead } from "../nn/device_tensors.ts";
 import { concat } from "../tensor/movement.ts";
 import { accumulate, type Differentiable, differentiate } from "../tensor/tape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -187,7 +188,7 @@ export class Trainer<B> implements Disposable {
       renamedTensor(entry, `adamw.${entry.name}`)
     );
     const metadata = { step: String(this.#step), identity: this.#options.identity ?? "" };
-    await writeAtomic(path, safetensorsChunks([...values, ...state], { metadata }));
+    await writeAtomic(path, safetensorsChunks(readAhead([...values, ...state]), { metadata }));
   }
 
   /**
