@@ -6,10 +6,10 @@
 import {
   matchingCheckProgram,
   matchingLanes,
-  matchingSearchProgram,
   matchingStartProgram,
   matchingSteps,
 } from "../kernels/matching.ts";
+import { matchingSearchProgram } from "../kernels/matching_search.ts";
 import { assignmentError } from "../kernels/assignment.ts";
 import { empty, shapeText, type Tensor } from "./tensor.ts";
 
