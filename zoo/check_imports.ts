@@ -12,7 +12,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   text: ["errors.ts", "files.ts"],
   image: ["errors.ts", "files.ts"],
   checkpoint: ["errors.ts", "files.ts", "kernels/quantise.ts"],
-  eval: ["errors.ts", "files.ts", "random.ts", "text", "image"],
+  eval: ["errors.ts", "files.ts", "random.ts", "text", "image", "kernels/assignment.ts"],
   device: ["errors.ts"],
   kernels: ["errors.ts", "random.ts", "device"],
   tensor: ["errors.ts", "device", "kernels"],

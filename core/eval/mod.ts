@@ -33,3 +33,4 @@ export * from "./treebank_words.ts";
 export * from "./vqa.ts";
 export * from "./vqa_normalise.ts";
 export * from "./wordnet.ts";
+export { type Assignment, assignment } from "../kernels/assignment.ts";
