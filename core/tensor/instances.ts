@@ -36,17 +36,21 @@ export interface LabelSetup {
   readonly images: readonly (readonly (readonly [number, number])[])[];
   /** Predicted instances per target. */
   readonly queries: number;
+  /** Masks of the same labels, where there are any. */
   readonly masks?: LabelMasks;
 }
 
 /** Labels on the device, for T targets with Q queries each. */
 export interface InstanceLabels {
+  /** T, over all images. */
   readonly targets: number;
+  /** Q. */
   readonly queries: number;
   /** Columns of the cost matrices: the most labels of a target, at least Q. */
   readonly columns: number;
-  /** Matched pairs of the whole batch, and queries left over. */
+  /** Matched pairs of the whole batch. */
   readonly hits: number;
+  /** Queries left over in the whole batch. */
   readonly misses: number;
   /** f32 [N, 4 or 6], one row of zeros when there is no label. */
   readonly boxes: Tensor;
@@ -58,8 +62,9 @@ export interface InstanceLabels {
   readonly scales: Tensor;
   /** Share of each query in the mean over its image, and of the image in the batch: f32 [T, Q]. */
   readonly shares: Tensor;
-  /** f32 [N, voxels], and the same at the resolution of matching. */
+  /** 0 or 1, f32 [N, voxels]. */
   readonly masks?: Tensor;
+  /** The masks at the size of matching, f32 [N, voxels]. */
   readonly matchMasks?: Tensor;
 }
 
@@ -158,7 +163,9 @@ function nearestIndices(shape: readonly number[], size: readonly number[]): numb
 
 /** Weights of Dice and focal loss of masks. */
 export interface MaskWeights {
+  /** Of the Dice loss. */
   readonly dice: number;
+  /** Of the mean focal loss. */
   readonly focal: number;
   /** Exponent of the focal loss; below 1e-8 it is binary cross-entropy without alpha. */
   readonly gamma: number;
@@ -170,6 +177,7 @@ export interface MaskWeights {
 export interface CostWeights {
   /** What the logit costs. Default `probability`. */
   readonly classCost?: ClassCost;
+  /** Of the cost of the logit. */
   readonly classWeight: number;
   /** Exponent of the focal cost. Default 2. */
   readonly gamma?: number;

@@ -69,16 +69,21 @@ export interface InstanceOutputs extends InstancePredictions {
 export interface InstanceLoss {
   /** Differentiable by logits, boxes and masks: f32 [1]. */
   readonly loss: Tensor;
+  /** What was matched. */
   readonly match: InstanceMatch;
   /** Focal loss of all logits. */
   readonly discrimination: Tensor;
-  /** Over matched pairs. */
+  /** Mean absolute difference of the boxes of matched pairs. */
   readonly l1?: Tensor;
+  /** 1 - GIoU of matched pairs. */
   readonly giou?: Tensor;
+  /** Dice loss of the masks of matched pairs. */
   readonly dice?: Tensor;
+  /** Focal loss of the masks of matched pairs. */
   readonly focal?: Tensor;
-  /** Over queries left over, when they learn empty masks. */
+  /** Dice loss of queries left over, when they learn empty masks. */
   readonly emptyDice?: Tensor;
+  /** Focal loss of queries left over, when they learn empty masks. */
   readonly emptyFocal?: Tensor;
 }
 
@@ -203,8 +208,9 @@ export interface InstanceMeasures {
   readonly matched?: Tensor;
   /** The same of the queries left over, as none. */
   readonly leftOver?: Tensor;
-  /** Mean mask losses of the queries left over, as if their masks should be empty. */
+  /** Mean Dice loss of the queries left over, as if their masks should be empty. */
   readonly emptyDice?: Tensor;
+  /** Mean focal loss of the same. */
   readonly emptyFocal?: Tensor;
 }
 
