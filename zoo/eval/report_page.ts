@@ -8,7 +8,7 @@ import { counted, type Evaluation, leftOutLines } from "./evaluation.ts";
 import type { Breakdown, Estimate, Estimates } from "./estimates.ts";
 import { metricText, variantOf } from "./metric_texts.ts";
 import { pageStyle } from "./page_style.ts";
-import type { Case, ScoredTask } from "./score.ts";
+import type { Case, Cases, ScoredTask } from "./score.ts";
 
 /** Longest text of a case. */
 const maxText = 3000;
@@ -28,7 +28,7 @@ const digits = (value: number) => value.toFixed(3);
 function numberCell(one: Estimate | undefined): string {
   if (one === undefined) return `<td class="number dim">-</td>`;
   const { value, low, high } = one;
-  return `<td class="number">${digits(value)} <small>${digits(low)}&#8211;${
+  return `<td class="number">${digits(value)} <small>${digits(low)} to ${
     digits(high)
   }</small></td>`;
 }
@@ -115,8 +115,20 @@ function caseFigure(one: Case, picture: string | undefined): string {
   }</span><dl>${list.join("")}</dl></figcaption></figure>`;
 }
 
-const legend =
-  `<p class="dim"><span class="truth"></span> expected &#160; <span class="answer"></span> answer &#160; <span class="region"></span> pointed at in the question</p>`;
+/** What the colours mean, where there are any. */
+function legend({ worst, best }: Cases): string {
+  const shown = [...worst, ...best].map(({ prediction }) => prediction);
+  const hasPlaces = shown.some(({ boxes, masks, reference }) =>
+    [boxes, masks, reference.boxes, reference.masks].some((list) => list.length > 0)
+  );
+  const entries = [
+    ...(hasPlaces ? [["truth", "expected"], ["answer", "answer"]] : []),
+    ...(shown.some(({ regions }) => regions) ? [["region", "pointed at in the question"]] : []),
+  ];
+  if (entries.length === 0) return "";
+  const keys = entries.map(([name, text]) => `<span class="${name}"></span> ${text}`);
+  return `<p class="dim">${keys.join(" &#160; ")}</p>`;
+}
 
 /** What cases are ranked by. */
 function rankText(task: string): string {
@@ -153,9 +165,11 @@ async function taskSection(
   const without = scores.withoutReference === 0
     ? ""
     : `, ${scores.withoutReference} without a reference`;
-  const groups = Object.entries(scores.groups).map(([kind, groups]) =>
-    groupTable(breakdownTitles[kind as Breakdown], groups)
-  );
+  const { class: classes = {} } = scores.groups;
+  const groups = Object.entries(scores.groups).filter(([kind, groups]) =>
+    // Some datasets call their classes categories.
+    kind === "class" || Object.keys(groups).join("\n") !== Object.keys(classes).join("\n")
+  ).map(([kind, groups]) => groupTable(breakdownTitles[kind as Breakdown], groups));
   const published = Object.keys(variants).length === 0
     ? ""
     : `<details><summary>As the published scripts compute them</summary>${
@@ -163,15 +177,10 @@ async function taskSection(
     }</details>`;
   const worst = await caseSection("Worst cases", task, cases.worst, pictureOf);
   const best = await caseSection("Best cases", task, cases.best, pictureOf);
-  const isDrawn = [...cases.worst, ...cases.best].some(({ prediction: one }) =>
-    one.boxes.length + one.masks.length + one.reference.boxes.length + one.reference.masks.length >
-      0 ||
-    one.regions !== undefined
-  );
   return `<section><h2>${escaped(task)}</h2><p class="dim">${
     counted(scores.n, "prediction")
   } scored${without}</p>${metricsTable(standard, level)}${published}${groups.join("")}${
-    isDrawn ? legend : ""
+    legend(cases)
   }${worst}${best}</section>`;
 }
 
