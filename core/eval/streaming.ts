@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { bootstrap, type BootstrapOptions, type Interval } from "./bootstrap.ts";
+import { bootstrapEach, type BootstrapOptions, type Interval } from "./bootstrap.ts";
 
 /**
  * A metric that takes samples one at a time. `Sample` is what {@linkcode add} takes, `Kept` what is remembered of one
@@ -56,6 +56,15 @@ export class StreamingMetric<Sample, Kept, Result> {
    * @throws {InputError} as {@linkcode bootstrap} does: `NO_VALUES`, `BAD_BOOTSTRAP`.
    */
   interval(read: (result: Result) => number, options: BootstrapOptions): Interval {
-    return bootstrap(this.#kept, (kept) => read(this.#summarise(kept)), options);
+    return this.intervals((result) => [read(result)], options)[0];
+  }
+
+  /**
+   * The confidence intervals of several numbers of the result, on the same resamples.
+   *
+   * @throws {InputError} as {@linkcode interval} does.
+   */
+  intervals(read: (result: Result) => readonly number[], options: BootstrapOptions): Interval[] {
+    return bootstrapEach(this.#kept, (kept) => read(this.#summarise(kept)), options);
   }
 }

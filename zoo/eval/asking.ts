@@ -7,6 +7,7 @@ import type {
   Example,
   FolderSource,
   GroundedAnswer,
+  Mask,
   Plugin,
   Raster,
   Region,
@@ -54,13 +55,23 @@ function checkSize({ width, height }: Raster, picture: Raster, name: string): vo
   }
 }
 
-async function maskFrom(folder: FolderSource, name: string, picture: Raster) {
+/**
+ * Reads a mask file of a picture.
+ *
+ * @throws {InputError} when it cannot be read; {@linkcode FieldError} when it has another size.
+ */
+export async function maskFrom(
+  folder: FolderSource,
+  name: string,
+  picture: Raster,
+): Promise<Mask> {
   const raster = await pictureOf(folder, name);
   checkSize(raster, picture, name);
   return maskOfPicture(raster);
 }
 
-async function regionsOf(
+/** The regions of an example, their mask files read; throws as {@linkcode maskFrom} does. */
+export async function regionsOf(
   { regions = [] }: Example,
   folder: FolderSource,
   picture: Raster,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type BootstrapOptions, detectionMetric, type DetectionReport } from "@medvlm/core/eval";
+import { type BootstrapOptions, detectionMetric } from "@medvlm/core/eval";
 import type { Estimate } from "./estimates.ts";
 import type { Prediction } from "./prediction.ts";
 
@@ -12,7 +12,7 @@ const mostResamples = 200;
 
 /** Collects scored boxes. Systems whose boxes have no confidence have no average precision. */
 export class DetectionTally {
-  readonly #metric = detectionMetric({ single: [0.5, 0.75] });
+  readonly #metric = detectionMetric({ single: [0.5], maxDetections: [100] });
   #scored = false;
 
   /** Takes the boxes of a prediction. */
@@ -31,13 +31,10 @@ export class DetectionTally {
   estimates(options: BootstrapOptions): Record<string, Estimate> {
     if (!this.#scored) return {};
     const resamples = Math.min(mostResamples, options.resamples ?? mostResamples);
-    const estimateOf = (read: (report: DetectionReport) => number): Estimate => {
-      const { estimate, low, high } = this.#metric.interval(read, { ...options, resamples });
-      return { n: this.#metric.count, value: estimate, low, high };
-    };
-    return {
-      map: estimateOf(({ ap }) => ap),
-      "map@0.5": estimateOf(({ apAt }) => apAt[0]),
-    };
+    const [ap, ap50] = this.#metric.intervals(({ ap, apAt }) => [ap, apAt[0]], {
+      ...options,
+      resamples,
+    }).map(({ estimate: value, low, high }) => ({ n: this.#metric.count, value, low, high }));
+    return { map: ap, "map@0.5": ap50 };
   }
 }

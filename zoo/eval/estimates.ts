@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { bootstrap, type BootstrapOptions, groupedMeans } from "@medvlm/core/eval";
+import { bootstrap, bootstrapEach, type BootstrapOptions } from "@medvlm/core/eval";
 
 /** A number of a report. */
 export interface Estimate {
@@ -48,47 +48,51 @@ export function estimate<T>(
   return { n, value, low, high };
 }
 
-/** Sum and number of the values that one example adds to a metric. */
-interface Part {
-  sum: number;
-  count: number;
-}
+/** Indices of this many rows. */
+const places = (count: number) => Array.from({ length: count }, (_, place) => place);
 
-const ratioOfSums = (parts: readonly Part[]): number => {
-  let sum = 0, count = 0;
-  for (const part of parts) {
-    sum += part.sum;
-    count += part.count;
-  }
-  return sum / count;
-};
-
-/** Per metric, what every example adds. */
+/** Per metric, sum and number of the values that every example adds. */
 class Columns {
-  readonly #parts = new Map<string, Part[]>();
+  #rows = 0;
+  readonly #columns = new Map<string, { readonly sums: number[]; readonly counts: number[] }>();
 
+  /** Takes the items of one example. */
   add(items: readonly ScoredItem[]): void {
-    const parts = new Map<string, Part>();
+    const row = this.#rows++;
     for (const { values } of items) {
       for (const [name, value] of Object.entries(values)) {
-        const part = parts.get(name) ?? { sum: 0, count: 0 };
-        part.sum += value;
-        part.count++;
-        parts.set(name, part);
+        const column = this.#columns.get(name) ?? { sums: [], counts: [] };
+        this.#columns.set(name, column);
+        column.sums[row] = (column.sums[row] ?? 0) + value;
+        column.counts[row] = (column.counts[row] ?? 0) + 1;
       }
-    }
-    for (const [name, part] of parts) {
-      const column = this.#parts.get(name);
-      if (column) column.push(part);
-      else this.#parts.set(name, [part]);
     }
   }
 
   estimates(options: BootstrapOptions): Record<string, Estimate> {
+    const rows = this.#rows;
+    if (this.#columns.size === 0) return {};
+    const filled = (values: readonly number[]) =>
+      Float64Array.from({ length: rows }, (_, row) => values[row] ?? 0);
+    const columns = [...this.#columns].map(([name, { sums, counts }]) => ({
+      name,
+      sums: filled(sums),
+      counts: filled(counts),
+    }));
+    const means = (sample: readonly number[]) =>
+      columns.map(({ sums, counts }) => {
+        let sum = 0, count = 0;
+        for (const row of sample) {
+          sum += sums[row];
+          count += counts[row];
+        }
+        return sum / count;
+      });
+    const intervals = bootstrapEach(places(rows), means, options);
     return Object.fromEntries(
-      Array.from(this.#parts, ([name, parts]) => {
-        const n = parts.reduce((sum, part) => sum + part.count, 0);
-        return [name, estimate(parts, ratioOfSums, options, n)];
+      intervals.map(({ estimate: value, low, high }, index) => {
+        const { name, counts } = columns[index];
+        return [name, { n: counts.reduce((a, b) => a + b, 0), value, low, high }];
       }),
     );
   }
@@ -126,17 +130,40 @@ export class Means {
 
   /** Unweighted mean over groups of the mean of one metric; undefined where fewer than two groups have it. */
   groupMean(kind: Breakdown, metric: string, options: BootstrapOptions): Estimate | undefined {
-    const samples = this.#examples.map((items) =>
-      items.flatMap((item) => {
-        const group = item[kind];
-        return group !== undefined && metric in item.values
-          ? [{ score: item.values[metric], group }]
-          : [];
-      })
-    ).filter((items) => items.length > 0);
-    const groups = new Set(samples.flatMap((items) => items.map(({ group }) => group))).size;
+    const numbers = new Map<string, number>();
+    const rows: { group: number; score: number }[][] = [];
+    for (const items of this.#examples) {
+      const row: typeof rows[number] = [];
+      for (const { [kind]: group, values } of items) {
+        if (group === undefined || !(metric in values)) continue;
+        const number = numbers.get(group) ?? numbers.size;
+        numbers.set(group, number);
+        row.push({ group: number, score: values[metric] });
+      }
+      if (row.length > 0) rows.push(row);
+    }
+    const groups = numbers.size;
     if (groups < 2) return undefined;
-    return estimate(samples, (sample) => groupedMeans(sample.flat()).classMean, options, groups);
+    const sums = new Float64Array(groups), counts = new Float64Array(groups);
+    const meanOfMeans = (sample: readonly (typeof rows[number])[]) => {
+      sums.fill(0);
+      counts.fill(0);
+      for (const row of sample) {
+        for (const { group, score } of row) {
+          sums[group] += score;
+          counts[group]++;
+        }
+      }
+      let total = 0, present = 0;
+      for (let group = 0; group < groups; group++) {
+        // A group that was not drawn has no mean.
+        if (counts[group] === 0) continue;
+        total += sums[group] / counts[group];
+        present++;
+      }
+      return total / present;
+    };
+    return estimate(rows, meanOfMeans, options, groups);
   }
 
   /** Means per group, in the order of the alphabet. */

@@ -62,12 +62,17 @@ async function labelsOf({ chexbert, radgraph }: ScoringOptions): Promise<ReportL
   };
 }
 
+/** So many predictions take a while to resample. */
+const many = 2000;
+
 /** Passes predictions on and keeps the texts of reports. */
 async function* withTexts(
   predictions: AsyncIterable<Prediction>,
   texts: Set<string>,
+  terminal: Terminal,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Prediction> {
+  let count = 0;
   for await (const prediction of predictions) {
     if (signal?.aborted) {
       throw new DeviceError("STOPPED", "Stopped while scoring: the predictions are kept");
@@ -77,8 +82,10 @@ async function* withTexts(
         if (text !== undefined && text !== "") texts.add(text);
       }
     }
+    count++;
     yield prediction;
   }
+  if (count >= many) terminal.note(`Scored ${count} predictions; computing the intervals\n`);
 }
 
 /** The texts as the table that CheXbert reads. */
@@ -107,7 +114,7 @@ async function score(
   const file = (name: keyof typeof evalFiles) => `${out}/${evalFiles[name]}`;
   using rater = await openRater({ ...options.judge, replies: file("replies") });
   const texts = new Set<string>();
-  const evaluation = await evaluate(withTexts(predictions, texts, signal), {
+  const evaluation = await evaluate(withTexts(predictions, texts, terminal, signal), {
     ...known,
     out,
     seed,
