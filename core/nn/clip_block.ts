@@ -6,6 +6,7 @@
 import type { Unary } from "../kernels/elementwise.ts";
 import { attention } from "../tensor/attention.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { Initialiser } from "./initialise.ts";
 import { linearLayer, normLayer } from "./layers.ts";
 import type { ParameterScope, ParameterSpec } from "./parameters.ts";
 import { specMaker } from "./specs.ts";
@@ -34,22 +35,27 @@ export interface ClipVisibility {
   readonly keyLengths?: Tensor;
 }
 
-/** The tensors of all blocks of a tower, `PREFIXencoder.layers.N.*`. */
+/**
+ * The tensors of all blocks of a tower, `PREFIXencoder.layers.N.*`. They start as in the official code (`initialize_parameters`
+ * of OpenAI's `clip/model.py`): what is added to the residual stream is the smaller, the more blocks there are.
+ */
 export function clipBlockParameters(
   { hiddenSize: width, intermediateSize: inner, layers }: ClipBlockConfig,
   prefix: string,
   stored: "F32" | "BF16",
 ): ParameterSpec[] {
   const { linear, norm } = specMaker(prefix, stored);
+  const normal = (std: number): Initialiser => ({ kind: "normal", std });
+  const into = normal(width ** -0.5), out = normal(width ** -0.5 * (2 * layers) ** -0.5);
   return Array.from({ length: layers }, (_, n) => {
     const layer = `encoder.layers.${n}`;
     return [
       ...["k_proj", "v_proj", "q_proj", "out_proj"].flatMap((name) =>
-        linear(`${layer}.self_attn.${name}`, width, width)
+        linear(`${layer}.self_attn.${name}`, width, width, name === "out_proj" ? out : into)
       ),
       ...norm(`${layer}.layer_norm1`, width),
-      ...linear(`${layer}.mlp.fc1`, inner, width),
-      ...linear(`${layer}.mlp.fc2`, width, inner),
+      ...linear(`${layer}.mlp.fc1`, inner, width, normal((2 * width) ** -0.5)),
+      ...linear(`${layer}.mlp.fc2`, width, inner, out),
       ...norm(`${layer}.layer_norm2`, width),
     ];
   }).flat();

@@ -39,10 +39,14 @@ export function clipContrastParameters(
   stored: "F32" | "BF16",
 ): ParameterSpec[] {
   const { tensor, matrix } = specMaker(prefix, stored);
+  const projectionFrom = (name: string, width: number): ParameterSpec => ({
+    ...matrix(name, projectionWidth, width),
+    init: { kind: "normal", std: width ** -0.5 },
+  });
   return [
     ...clipTextParameters(text, `${prefix}text_model.`, stored),
-    matrix("visual_projection", projectionWidth, visionWidth),
-    matrix("text_projection", projectionWidth, text.hiddenSize),
+    projectionFrom("visual_projection", visionWidth),
+    projectionFrom("text_projection", text.hiddenSize),
     tensor("logit_scale", [], { kind: "computed", value: () => -Math.log(initialTemperature) }),
   ];
 }

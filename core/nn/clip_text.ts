@@ -9,7 +9,7 @@ import { gatherRows } from "../tensor/gather.ts";
 import { slice } from "../tensor/movement.ts";
 import { type Tensor, tensor } from "../tensor/tensor.ts";
 import { clipBlock, type ClipBlockConfig, clipBlockParameters } from "./clip_block.ts";
-import { normLayer } from "./layers.ts";
+import { lookup, normLayer } from "./layers.ts";
 import type { ParameterScope, ParameterSpec } from "./parameters.ts";
 import { specMaker } from "./specs.ts";
 import type { Trace } from "./trace.ts";
@@ -40,7 +40,10 @@ export function clipTextParameters(
   const { tensor, matrix, norm } = specMaker(prefix, stored);
   return [
     matrix("embeddings.token_embedding", vocabulary, width),
-    tensor("embeddings.position_embedding.weight", [maxPositions, width]),
+    tensor("embeddings.position_embedding.weight", [maxPositions, width], {
+      kind: "normal",
+      std: 0.01,
+    }),
     ...clipBlockParameters(config, prefix, stored),
     ...norm("final_layer_norm", width),
   ];
@@ -90,7 +93,7 @@ export function clipText(
       `Cannot read ${batch} texts of ${ids.length} tokens together: expected equal lengths of at most ${config.maxPositions}`,
     );
   }
-  const tokens = gatherRows(p.weight("embeddings.token_embedding.weight"), tensor(device, ids));
+  const tokens = lookup(p, "embeddings.token_embedding", tensor(device, ids));
   const positions = slice(p.tensor("embeddings.position_embedding.weight"), 0, 0, length);
   let x = add(tokens.reshape(batch, length, -1), positions).reshape(batch * length, -1);
   trace?.("embeddings", x);

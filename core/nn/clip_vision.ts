@@ -34,11 +34,13 @@ export function clipVisionParameters(
   stored: "F32" | "BF16",
 ): ParameterSpec[] {
   const { hiddenSize: width, patchSize } = config;
-  const { tensor, norm } = specMaker(prefix, stored);
+  const { tensor, conv, norm } = specMaker(prefix, stored, "pytorch");
+  const normal = { kind: "normal", std: width ** -0.5 } as const;
+  const [patches] = conv("embeddings.patch_embedding", [width, 3, patchSize, patchSize], width);
   return [
-    tensor("embeddings.class_embedding", [width]),
-    tensor("embeddings.patch_embedding.weight", [width, 3, patchSize, patchSize]),
-    tensor("embeddings.position_embedding.weight", [clipGrid(config) ** 2 + 1, width]),
+    tensor("embeddings.class_embedding", [width], normal),
+    patches!,
+    tensor("embeddings.position_embedding.weight", [clipGrid(config) ** 2 + 1, width], normal),
     ...norm("pre_layrnorm", width),
     ...clipBlockParameters(config, prefix, stored),
     ...norm("post_layernorm", width),

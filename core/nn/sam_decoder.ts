@@ -45,7 +45,9 @@ export function samDecoderParameters(
   stored: "F32" | "BF16",
 ): ParameterSpec[] {
   const { width } = config;
-  const { tensor, linear: linearPair, conv, norm } = specMaker(prefix, stored);
+  const { tensor, linear: linearPair, conv, norm } = specMaker(prefix, stored, "pytorch");
+  // The default of PyTorch's tables.
+  const standard = { kind: "normal", std: 1 } as const;
   const attentionTensors = (name: string, inner: number): ParameterSpec[] => [
     ...["q_proj", "k_proj", "v_proj"].flatMap((one) => linearPair(`${name}.${one}`, inner, width)),
     ...linearPair(`${name}.out_proj`, width, inner),
@@ -75,8 +77,8 @@ export function samDecoderParameters(
   specs.push(
     ...attentionTensors("transformer.final_attn_token_to_image", width / downsample),
     ...norm("transformer.norm_final_attn", width),
-    tensor("iou_token.weight", [1, width]),
-    tensor("mask_tokens.weight", [config.maskTokens, width]),
+    tensor("iou_token.weight", [1, width], standard),
+    tensor("mask_tokens.weight", [config.maskTokens, width], standard),
     ...conv("output_upscaling.0", [width, width / 4, 2, 2], width / 4),
     ...norm("output_upscaling.1", width / 4),
     ...conv("output_upscaling.3", [width / 4, width / 8, 2, 2], width / 8),

@@ -59,7 +59,9 @@ export function samEncoderParameters(
   const { width, outputWidth, patchSize, heads } = config;
   const grid = samGrid(config);
   const inner = width * config.mlpRatio;
-  const { tensor, matrix, linear: linearPair, conv, norm } = specMaker(prefix, stored);
+  const { tensor, matrix, linear: linearPair, conv, norm } = specMaker(prefix, stored, "pytorch");
+  /** A convolution without bias. */
+  const weightOf = (name: string, shape: readonly number[]) => conv(name, shape, 0)[0]!;
   const specs = [
     tensor("pos_embed", [1, grid, grid, width]),
     ...conv("patch_embed.proj", [width, 3, patchSize, patchSize], width),
@@ -82,15 +84,15 @@ export function samEncoderParameters(
         ...norm(`${block}Adapter.norm`, width),
         matrix(`${block}Adapter.channel.0`, width / 4, width),
         matrix(`${block}Adapter.channel.2`, width, width / 4),
-        tensor(`${block}Adapter.spatial.0.weight`, [width, width, 3, 3]),
-        tensor(`${block}Adapter.spatial.2.weight`, [width, width, 4, 4]),
+        weightOf(`${block}Adapter.spatial.0`, [width, width, 3, 3]),
+        weightOf(`${block}Adapter.spatial.2`, [width, width, 4, 4]),
       );
     }
   }
   specs.push(
-    tensor("neck.0.weight", [outputWidth, width, 1, 1]),
+    weightOf("neck.0", [outputWidth, width, 1, 1]),
     ...norm("neck.1", outputWidth),
-    tensor("neck.2.weight", [outputWidth, outputWidth, 3, 3]),
+    weightOf("neck.2", [outputWidth, outputWidth, 3, 3]),
     ...norm("neck.3", outputWidth),
   );
   return specs;

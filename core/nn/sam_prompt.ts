@@ -24,20 +24,19 @@ export function samPromptParameters(
   prefix: string,
   stored: "F32" | "BF16",
 ): ParameterSpec[] {
-  const { tensor, conv, norm } = specMaker(prefix, stored);
+  const { tensor, conv, norm } = specMaker(prefix, stored, "pytorch");
+  // The default of PyTorch's tables.
+  const standard = { kind: "normal", std: 1 } as const;
   return [
-    tensor("pe_layer.positional_encoding_gaussian_matrix", [2, width / 2], {
-      kind: "normal",
-      std: 1,
-    }),
-    ...[0, 1, 2, 3].map((n) => tensor(`point_embeddings.${n}.weight`, [1, width])),
-    tensor("not_a_point_embed.weight", [1, width]),
+    tensor("pe_layer.positional_encoding_gaussian_matrix", [2, width / 2], standard),
+    ...[0, 1, 2, 3].map((n) => tensor(`point_embeddings.${n}.weight`, [1, width], standard)),
+    tensor("not_a_point_embed.weight", [1, width], standard),
     ...conv("mask_downscaling.0", [maskChannels / 4, 1, 2, 2], maskChannels / 4),
     ...norm("mask_downscaling.1", maskChannels / 4),
     ...conv("mask_downscaling.3", [maskChannels, maskChannels / 4, 2, 2], maskChannels),
     ...norm("mask_downscaling.4", maskChannels),
     ...conv("mask_downscaling.6", [width, maskChannels, 1, 1], width),
-    tensor("no_mask_embed.weight", [1, width]),
+    tensor("no_mask_embed.weight", [1, width], standard),
   ];
 }
 
