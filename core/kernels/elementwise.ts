@@ -2,8 +2,8 @@
  * Elementwise kernels: y[i] = f(a[i]) and y[i] = f(a[i], b[i mod period]).
  *
  * Traffic: one read per input and one write per element; FLOPs as counted per function below (they are bound by memory).
- * Tiling: 64 invocations, one element each; `b` repeats with its own length, which covers biases over the last axis and
- * full-size operands alike.
+ * Tiling: 64 invocations, one element each or four where every count is a multiple of four; `b` repeats with its own
+ * length, which covers biases over the last axis and full-size operands alike.
  *
  * @module
  */
@@ -67,27 +67,85 @@ export function erf(x: number): number {
   return Math.sign(x) * (1 - tail);
 }
 
-/** y[i] = f(x[i]) for i < count. Dispatch ceil(count / 64). */
-export function unaryProgram(f: Unary): Program {
-  return program(`unary ${f}`, () => ({
-    arrays: {
-      input: { type: "f32", access: "read" },
-      output: { type: "f32", access: "read_write" },
-    },
-    parameters: { count: "u32" },
-    wgsl: /* wgsl */ `
-${erfWgsl}
+/** Elements of one invocation: four at a time where every count is a multiple of four. */
+export type Lanes = 1 | 4;
+
+/** Four elements at a time if all counts allow. */
+export function lanesFor(...counts: number[]): Lanes {
+  return counts.every((count) => count % 4 === 0) ? 4 : 1;
+}
+
+/** Workgroups of an elementwise kernel. */
+export function elementwiseGroups(count: number, lanes: Lanes): readonly [number] {
+  return [Math.ceil(count / lanes / 64)];
+}
+
+/** WGSL of a kernel whose outputs are functions of inputs at the same place. */
+export interface Elementwise {
+  /** Arrays read, and where: an expression of `i`, which counts invocations. */
+  readonly inputs: Readonly<Record<string, string>>;
+  /** Arrays written, each a scalar expression of the inputs by their names. */
+  readonly outputs: Readonly<Record<string, string>>;
+  /** Definitions that the expressions use. */
+  readonly functions?: string;
+}
+
+/** Element type of the arrays. */
+export function lanesType(lanes: Lanes): "vec4<f32>" | "f32" {
+  return lanes === 4 ? "vec4<f32>" : "f32";
+}
+
+/** The kernel; `params.count` counts invocations, that is elements over lanes. */
+export function elementwiseWgsl(
+  { inputs, outputs, functions = "" }: Elementwise,
+  lanes: Lanes,
+): string {
+  const names = Object.keys(inputs);
+  const parameters = names.map((name) => `${name}_: f32`).join(", ");
+  const scalar = (expression: string) =>
+    names.reduce(
+      (text, name) => text.replaceAll(new RegExp(`\\b${name}\\b`, "g"), `${name}_`),
+      expression,
+    );
+  const definitions = Object.entries(outputs).map(([name, expression]) =>
+    `fn ${name}Of(${parameters}) -> f32 { return ${scalar(expression)}; }`
+  );
+  const call = (name: string, component: string) =>
+    `${name}Of(${names.map((input) => `${input}Value${component}`).join(", ")})`;
+  const stores = Object.keys(outputs).map((name) =>
+    lanes === 1
+      ? `${name}[i] = ${call(name, "")};`
+      : `${name}[i] = vec4<f32>(${[".x", ".y", ".z", ".w"].map((c) => call(name, c)).join(", ")});`
+  );
+  return /* wgsl */ `
+${functions}
+${definitions.join("\n")}
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
   let i = workgroupIndex(group, groups) * 64u + lane;
   if (i >= params.count) { return; }
-  let x = input[i];
-  output[i] = ${unaryFunctions[f].wgsl};
-}`,
+${names.map((name) => `  let ${name}Value = ${name}[${inputs[name]}];`).join("\n")}
+  ${stores.join("\n  ")}
+}`;
+}
+
+/** y[i] = f(x[i]); `count` in elements over lanes. Dispatch {@linkcode elementwiseGroups}. */
+export function unaryProgram(f: Unary, lanes: Lanes): Program {
+  return program(`unary ${f} x${lanes}`, () => ({
+    arrays: {
+      input: { type: lanesType(lanes), access: "read" },
+      output: { type: lanesType(lanes), access: "read_write" },
+    },
+    parameters: { count: "u32" },
+    wgsl: elementwiseWgsl({
+      inputs: { input: "i" },
+      outputs: { output: "evaluate(input)" },
+      functions: `${erfWgsl}\nfn evaluate(x: f32) -> f32 { return ${unaryFunctions[f].wgsl}; }`,
+    }, lanes),
     host({ input, output }, { count }) {
       const apply = unaryFunctions[f].host;
-      for (let i = 0; i < count; i++) output[i] = apply(input[i]!);
+      for (let i = 0; i < lanes * count; i++) output[i] = apply(input[i]!);
     },
   }));
 }
@@ -107,50 +165,43 @@ export const binaryFunctions = {
   },
 } as const satisfies Record<Binary, { wgsl: string; host: (a: number, b: number) => number }>;
 
-/** y[i] = f(a[i], b[i mod period]) for i < count. Dispatch ceil(count / 64). */
-export function binaryProgram(f: Binary): Program {
-  return program(`binary ${f}`, () => ({
+/** y[i] = f(a[i], b[i mod period]); `count` and `period` in elements over lanes. */
+export function binaryProgram(f: Binary, lanes: Lanes): Program {
+  return program(`binary ${f} x${lanes}`, () => ({
     arrays: {
-      left: { type: "f32", access: "read" },
-      right: { type: "f32", access: "read" },
-      output: { type: "f32", access: "read_write" },
+      left: { type: lanesType(lanes), access: "read" },
+      right: { type: lanesType(lanes), access: "read" },
+      output: { type: lanesType(lanes), access: "read_write" },
     },
     parameters: { count: "u32", period: "u32" },
-    wgsl: /* wgsl */ `
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let i = workgroupIndex(group, groups) * 64u + lane;
-  if (i >= params.count) { return; }
-  let a = left[i];
-  let b = right[i % params.period];
-  output[i] = ${binaryFunctions[f].wgsl};
-}`,
+    wgsl: elementwiseWgsl({
+      inputs: { left: "i", right: "i % params.period" },
+      outputs: { output: "evaluate(left, right)" },
+      functions: `fn evaluate(a: f32, b: f32) -> f32 { return ${binaryFunctions[f].wgsl}; }`,
+    }, lanes),
     host({ left, right, output }, { count, period }) {
       const apply = binaryFunctions[f].host;
-      for (let i = 0; i < count; i++) output[i] = apply(left[i]!, right[i % period]!);
+      for (let i = 0; i < lanes * count; i++) {
+        output[i] = apply(left[i]!, right[i % (lanes * period)]!);
+      }
     },
   }));
 }
 
-/** y[i] = factor * x[i] + offset for i < count. Dispatch ceil(count / 64). */
-export function affineProgram(): Program {
-  return program("affine", () => ({
+/** y[i] = factor * x[i] + offset; `count` in elements over lanes. */
+export function affineProgram(lanes: Lanes): Program {
+  return program(`affine x${lanes}`, () => ({
     arrays: {
-      input: { type: "f32", access: "read" },
-      output: { type: "f32", access: "read_write" },
+      input: { type: lanesType(lanes), access: "read" },
+      output: { type: lanesType(lanes), access: "read_write" },
     },
     parameters: { count: "u32", factor: "f32", offset: "f32" },
-    wgsl: /* wgsl */ `
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let i = workgroupIndex(group, groups) * 64u + lane;
-  if (i >= params.count) { return; }
-  output[i] = params.factor * input[i] + params.offset;
-}`,
+    wgsl: elementwiseWgsl({
+      inputs: { input: "i" },
+      outputs: { output: "params.factor * input + params.offset" },
+    }, lanes),
     host({ input, output }, { count, factor, offset }) {
-      for (let i = 0; i < count; i++) output[i] = factor * input[i]! + offset;
+      for (let i = 0; i < lanes * count; i++) output[i] = factor * input[i]! + offset;
     },
   }));
 }

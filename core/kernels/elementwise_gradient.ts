@@ -1,12 +1,12 @@
 /**
  * Derivatives of the elementwise functions.
  *
- * Traffic: inputs and incoming gradient once, outgoing gradients once. Tiling: 64 invocations, one element each.
+ * Traffic: inputs and incoming gradient once, outgoing gradients once. Tiling as in `elementwise.ts`.
  *
  * @module
  */
 import { type Program, program } from "../device/mod.ts";
-import { erf, erfWgsl, type Unary } from "./elementwise.ts";
+import { elementwiseWgsl, erf, erfWgsl, type Lanes, lanesType, type Unary } from "./elementwise.ts";
 
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 
@@ -36,54 +36,50 @@ const derivatives = {
 
 const logisticWgsl = "fn logistic(x: f32) -> f32 { return 1.0 / (1.0 + exp(-x)); }";
 
-const mainWgsl = /* wgsl */ `
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let i = workgroupIndex(group, groups) * 64u + lane;
-  if (i >= params.count) { return; }`;
-
-/** output[i] = gradient[i] * f'(input[i]) for i < count. Dispatch ceil(count / 64). */
-export function unaryGradientProgram(f: Unary): Program {
-  return program(`unary gradient ${f}`, () => ({
+/** output[i] = gradient[i] * f'(input[i]); `count` in elements over lanes. */
+export function unaryGradientProgram(f: Unary, lanes: Lanes): Program {
+  return program(`unary gradient ${f} x${lanes}`, () => ({
     arrays: {
-      input: { type: "f32", access: "read" },
-      gradient: { type: "f32", access: "read" },
-      output: { type: "f32", access: "read_write" },
+      input: { type: lanesType(lanes), access: "read" },
+      gradient: { type: lanesType(lanes), access: "read" },
+      output: { type: lanesType(lanes), access: "read_write" },
     },
     parameters: { count: "u32" },
-    wgsl: `${erfWgsl}${logisticWgsl}${mainWgsl}
-  let x = input[i];
-  output[i] = gradient[i] * (${derivatives[f].wgsl});
-}`,
+    wgsl: elementwiseWgsl({
+      inputs: { input: "i", gradient: "i" },
+      outputs: { output: "gradient * slope(input)" },
+      functions: `${erfWgsl}${logisticWgsl}\nfn slope(x: f32) -> f32 { return ${
+        derivatives[f].wgsl
+      }; }`,
+    }, lanes),
     host({ input, gradient, output }, { count }) {
       const derivative = derivatives[f].host;
-      for (let i = 0; i < count; i++) output[i] = gradient[i]! * derivative(input[i]!);
+      for (let i = 0; i < lanes * count; i++) output[i] = gradient[i]! * derivative(input[i]!);
     },
   }));
 }
 
-/**
- * Both gradients of silu(a) * b, for operands of equal size: outputs `left` and `right`. Dispatch ceil(count / 64).
- */
-export function swigluGradientProgram(): Program {
-  return program("swiglu gradient", () => ({
+/** Both gradients of silu(a) * b, for operands of equal size; `count` in elements over lanes. */
+export function swigluGradientProgram(lanes: Lanes): Program {
+  return program(`swiglu gradient x${lanes}`, () => ({
     arrays: {
-      a: { type: "f32", access: "read" },
-      b: { type: "f32", access: "read" },
-      gradient: { type: "f32", access: "read" },
-      left: { type: "f32", access: "read_write" },
-      right: { type: "f32", access: "read_write" },
+      a: { type: lanesType(lanes), access: "read" },
+      b: { type: lanesType(lanes), access: "read" },
+      gradient: { type: lanesType(lanes), access: "read" },
+      left: { type: lanesType(lanes), access: "read_write" },
+      right: { type: lanesType(lanes), access: "read_write" },
     },
     parameters: { count: "u32" },
-    wgsl: `${logisticWgsl}${mainWgsl}
-  let x = a[i];
-  let gate = logistic(x);
-  left[i] = gradient[i] * b[i] * gate * (1.0 + x * logistic(-x));
-  right[i] = gradient[i] * x * gate;
-}`,
+    wgsl: elementwiseWgsl({
+      inputs: { a: "i", b: "i", gradient: "i" },
+      outputs: {
+        left: "gradient * b * logistic(a) * (1.0 + a * logistic(-a))",
+        right: "gradient * a * logistic(a)",
+      },
+      functions: logisticWgsl,
+    }, lanes),
     host({ a, b, gradient, left, right }, { count }) {
-      for (let i = 0; i < count; i++) {
+      for (let i = 0; i < lanes * count; i++) {
         const x = a[i]!, gate = sigmoid(x);
         left[i] = gradient[i]! * b[i]! * gate * (1 + x * sigmoid(-x));
         right[i] = gradient[i]! * x * gate;

@@ -8,6 +8,7 @@
  * @module
  */
 import { type Program, program } from "../device/mod.ts";
+import { elementwiseWgsl, type Lanes, lanesType } from "./elementwise.ts";
 import { type PlaneTiling, sliceSum, tilingKey } from "./plane_norm.ts";
 import {
   type RowTeam,
@@ -99,27 +100,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   });
 }
 
-/** output[o, l, i] = scale * input[o, i] for count = outer * length * inner values. Dispatch ceil(count / 64). */
-export function repeatProgram(): Program {
-  return program("repeat", () => ({
+/**
+ * output[o, l, i] = scale * input[o, i]; `count` = outer * length * inner and `inner` in elements over lanes. Dispatch
+ * ceil(count / 64).
+ */
+export function repeatProgram(lanes: Lanes): Program {
+  return program(`repeat x${lanes}`, () => ({
     arrays: {
-      input: { type: "f32", access: "read" },
-      output: { type: "f32", access: "read_write" },
+      input: { type: lanesType(lanes), access: "read" },
+      output: { type: lanesType(lanes), access: "read_write" },
     },
     parameters: { count: "u32", length: "u32", inner: "u32", scale: "f32" },
-    wgsl: /* wgsl */ `
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-  let i = workgroupIndex(group, groups) * 64u + lane;
-  if (i >= params.count) { return; }
-  let outer = i / (params.length * params.inner);
-  output[i] = params.scale * input[outer * params.inner + i % params.inner];
-}`,
+    wgsl: elementwiseWgsl({
+      inputs: {
+        input: "i / (params.length * params.inner) * params.inner + i % params.inner",
+      },
+      outputs: { output: "params.scale * input" },
+    }, lanes),
     host({ input, output }, { count, length, inner, scale }) {
-      for (let i = 0; i < count; i++) {
-        const outer = Math.floor(i / (length * inner));
-        output[i] = scale * input[outer * inner + i % inner]!;
+      const width = lanes * inner;
+      for (let i = 0; i < lanes * count; i++) {
+        output[i] = scale * input[Math.floor(i / (length * width)) * width + i % width]!;
       }
     },
   }));

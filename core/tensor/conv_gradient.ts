@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { elementwiseGroups, lanesFor } from "../kernels/elementwise.ts";
 import { unaryGradientProgram } from "../kernels/elementwise_gradient.ts";
 import { unfoldProgram, type UnfoldSpec } from "../kernels/unfold.ts";
 import { dispatchConv } from "./conv_dispatch.ts";
@@ -69,11 +70,12 @@ function planar(tensor: Tensor): Images {
 function beforeRelu({ y, relu }: ConvStep, gradient: Tensor): Tensor {
   if (!relu) return gradient;
   const output = empty(y.device, y.shape, "f32", "relu gradient");
+  const lanes = lanesFor(y.size);
   y.device.dispatch(
-    unaryGradientProgram("relu"),
+    unaryGradientProgram("relu", lanes),
     { input: y.range, gradient: gradient.range, output: output.range },
-    { count: y.size },
-    [Math.ceil(y.size / 64)],
+    { count: y.size / lanes },
+    elementwiseGroups(y.size, lanes),
     { flops: y.size, bytes: 12 * y.size },
   );
   return output;

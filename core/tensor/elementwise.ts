@@ -7,6 +7,8 @@ import {
   affineProgram,
   type Binary,
   binaryProgram,
+  elementwiseGroups,
+  lanesFor,
   type Unary,
   unaryProgram,
 } from "../kernels/elementwise.ts";
@@ -18,11 +20,12 @@ import { empty, shapeText, type Tensor } from "./tensor.ts";
 /** f(x) element by element. Shape of `x`. */
 export function unary(f: Unary, x: Tensor): Tensor {
   const y = empty(x.device, x.shape, "f32", f);
+  const lanes = lanesFor(x.size);
   x.device.dispatch(
-    unaryProgram(f),
+    unaryProgram(f, lanes),
     { input: x.range, output: y.range },
-    { count: x.size },
-    [Math.ceil(x.size / 64)],
+    { count: x.size / lanes },
+    elementwiseGroups(x.size, lanes),
     { flops: 4 * x.size, bytes: 8 * x.size },
   );
   note({
@@ -37,11 +40,12 @@ export function unary(f: Unary, x: Tensor): Tensor {
 
 function unaryGradient(f: Unary, x: Tensor, gradient: Tensor): Tensor {
   const output = empty(x.device, x.shape, "f32", `${f} gradient`);
+  const lanes = lanesFor(x.size);
   x.device.dispatch(
-    unaryGradientProgram(f),
+    unaryGradientProgram(f, lanes),
     { input: x.range, gradient: gradient.range, output: output.range },
-    { count: x.size },
-    [Math.ceil(x.size / 64)],
+    { count: x.size / lanes },
+    elementwiseGroups(x.size, lanes),
     { flops: 8 * x.size, bytes: 12 * x.size },
   );
   return output;
@@ -64,11 +68,12 @@ export function binary(f: Binary, a: Tensor, b: Tensor): Tensor {
     );
   }
   const y = empty(a.device, a.shape, "f32", f);
+  const lanes = lanesFor(a.size, b.size);
   a.device.dispatch(
-    binaryProgram(f),
+    binaryProgram(f, lanes),
     { left: a.range, right: b.range, output: y.range },
-    { count: a.size, period: Math.max(1, b.size) },
-    [Math.ceil(a.size / 64)],
+    { count: a.size / lanes, period: Math.max(1, b.size / lanes) },
+    elementwiseGroups(a.size, lanes),
     { flops: a.size, bytes: 8 * a.size + 4 * b.size },
   );
   note({
@@ -114,8 +119,9 @@ const binaryGradients: Readonly<Record<Binary, BinaryGradient>> = {
     }
     const left = empty(a.device, a.shape, "f32", "swiglu gradient");
     const right = empty(a.device, a.shape, "f32", "swiglu gradient");
+    const lanes = lanesFor(a.size);
     a.device.dispatch(
-      swigluGradientProgram(),
+      swigluGradientProgram(lanes),
       {
         a: a.range,
         b: b.range,
@@ -123,8 +129,8 @@ const binaryGradients: Readonly<Record<Binary, BinaryGradient>> = {
         left: left.range,
         right: right.range,
       },
-      { count: a.size },
-      [Math.ceil(a.size / 64)],
+      { count: a.size / lanes },
+      elementwiseGroups(a.size, lanes),
       { flops: 16 * a.size, bytes: 20 * a.size },
     );
     return [() => left, () => right];
@@ -144,11 +150,12 @@ export function multiply(a: Tensor, b: Tensor): Tensor {
 /** factor * x + offset, element by element. */
 export function scale(x: Tensor, factor: number, offset = 0): Tensor {
   const y = empty(x.device, x.shape, "f32", "scaled");
+  const lanes = lanesFor(x.size);
   x.device.dispatch(
-    affineProgram(),
+    affineProgram(lanes),
     { input: x.range, output: y.range },
-    { count: x.size, factor, offset },
-    [Math.ceil(x.size / 64)],
+    { count: x.size / lanes, factor, offset },
+    elementwiseGroups(x.size, lanes),
     { flops: 2 * x.size, bytes: 8 * x.size },
   );
   note({

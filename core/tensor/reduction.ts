@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { elementwiseGroups, lanesFor } from "../kernels/elementwise.ts";
 import { fillProgram } from "../kernels/movement.ts";
 import { planeTiling } from "../kernels/plane_norm.ts";
 import { columnSumProgram, repeatProgram, rowSumProgram } from "../kernels/reduction.ts";
@@ -39,11 +40,12 @@ function repeat(
 ): Tensor {
   const y = empty(x.device, shape, "f32", "repeated");
   const count = outer * length * inner;
+  const lanes = lanesFor(inner);
   x.device.dispatch(
-    repeatProgram(),
+    repeatProgram(lanes),
     { input: x.range, output: y.range },
-    { count, length, inner, scale },
-    [Math.ceil(count / 64)],
+    { count: count / lanes, length, inner: inner / lanes, scale },
+    elementwiseGroups(count, lanes),
     { flops: count, bytes: 8 * count },
   );
   return y;

@@ -10,7 +10,7 @@
  */
 import type { Device } from "../device/mod.ts";
 import { accumulateProgram } from "../kernels/accumulate.ts";
-import { binaryProgram } from "../kernels/elementwise.ts";
+import { binaryProgram, elementwiseGroups, lanesFor } from "../kernels/elementwise.ts";
 import { empty, type GradientNode, shapeText, Tensor, tensor } from "./tensor.ts";
 import type { Weight } from "./weight.ts";
 
@@ -99,11 +99,12 @@ export function accumulate(total: Tensor, x: Tensor, scale = 1): void {
   if (total.size !== x.size) {
     throw new RangeError(`Cannot add ${shapeText(x.shape)} to ${shapeText(total.shape)} in place`);
   }
+  const lanes = lanesFor(x.size);
   total.device.dispatch(
-    accumulateProgram(),
+    accumulateProgram(lanes),
     { input: x.range, total: total.range },
-    { count: x.size, scale },
-    [Math.ceil(x.size / 64)],
+    { count: x.size / lanes, scale },
+    elementwiseGroups(x.size, lanes),
     { flops: 2 * x.size, bytes: 12 * x.size },
   );
 }
@@ -120,11 +121,12 @@ function arrive(node: GradientNode, gradient: Tensor): void {
   } else {
     // What arrived first may be shared with other nodes: the sum needs memory of its own.
     const both = empty(device, sum.shape, "f32", "gradient");
+    const lanes = lanesFor(sum.size);
     device.dispatch(
-      binaryProgram("add"),
+      binaryProgram("add", lanes),
       { left: sum.range, right: gradient.range, output: both.range },
-      { count: sum.size, period: Math.max(1, sum.size) },
-      [Math.ceil(sum.size / 64)],
+      { count: sum.size / lanes, period: Math.max(1, sum.size / lanes) },
+      elementwiseGroups(sum.size, lanes),
       { flops: sum.size, bytes: 12 * sum.size },
     );
     device.hold(both.buffer);
