@@ -107,8 +107,9 @@ function prepareLesson(
   { config, tokenizer }: Teaching,
   { lesson, topic, example }: { lesson: Lesson; topic: string; example: Example },
   size: number,
+  template: string,
 ): PreparedLesson {
-  const { inputIds: ids, labels } = trainingText(tokenizer, turnsOf(example));
+  const { inputIds: ids, labels } = trainingText(tokenizer, turnsOf(example), { template });
   const [region] = example.regions ?? [];
   const masks = (example.findings ?? []).flatMap(({ masks = [] }) => [...masks]);
   const { imageSize, patchSize } = config.clip;
@@ -149,9 +150,11 @@ export function taughtPicture(phantom: ChestPhantom, teaching: Teaching): Taught
     structure: [],
     finding: [],
   };
-  for (const one of [...captions, ...examples.flatMap(lessonOf)]) {
-    lessons[one.lesson].push(prepareLesson(teaching, one, size));
-  }
+  // Training and evaluation of the official code differ in a few words of the system text: a small model learns both.
+  [...captions, ...examples.flatMap(lessonOf)].forEach((one, n) => {
+    const template = (n + phantom.index) % 2 === 0 ? "llava_v1" : "vicuna_v1";
+    lessons[one.lesson].push(prepareLesson(teaching, one, size, template));
+  });
   return {
     clip: greySquare(phantom.image, config.clip.imageSize),
     sam: greySquare(phantom.image, config.sam.imageSize),

@@ -1,0 +1,95 @@
+/**
+ * How a MedPLIB in training does on pictures it has not seen, under teacher forcing.
+ *
+ * @module
+ */
+import { maskCounts, maskDice } from "@medvlm/core/eval";
+import type { Parameters } from "@medvlm/core/nn";
+import type { Tensor } from "@medvlm/core/tensor";
+import { forcedAnswers } from "@medvlm/medplib/parts";
+import {
+  type ChosenLesson,
+  type Lesson,
+  lessonBatch,
+  taughtPictures,
+  type Teaching,
+} from "./medplib_data.ts";
+import type { PhantomSource } from "./pool.ts";
+
+/** Conversations per pass. */
+const batchSize = 16;
+
+/** Share of right answers by kind of conversation, and mean Dice of masks by what is segmented and over all. */
+export interface MedplibProbe {
+  /** Share of answers whose every token is the most probable one. */
+  readonly right: Readonly<Record<string, number>>;
+  /** Share of the most frequent answer, for kinds with few answers. */
+  readonly majority: Readonly<Record<string, number>>;
+  /** Mean Dice by topic; `all` is the mean over masks. */
+  readonly dice: Readonly<Record<string, number>>;
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+}
+
+/** Holds the most frequent answer's share against what is learned. */
+function majorityOf(answers: readonly string[]): number {
+  const counts = new Map<string, number>();
+  for (const answer of answers) counts.set(answer, (counts.get(answer) ?? 0) + 1);
+  return Math.max(...counts.values()) / answers.length;
+}
+
+/**
+ * Measures every conversation of the wanted kinds about the pictures of a source.
+ *
+ * @param positions Positional encoding of SAM's grid.
+ * @param source Its part should be `validate` or `test`.
+ */
+export async function probeMedplib(
+  parameters: Parameters,
+  positions: Tensor,
+  teaching: Teaching,
+  source: PhantomSource,
+  kinds: readonly Lesson[],
+): Promise<MedplibProbe> {
+  const pool = taughtPictures(teaching, source);
+  const all: ChosenLesson[] = [];
+  for (let n = 0; n < source.count; n++) {
+    const picture = pool.at(n);
+    for (const kind of kinds) {
+      // One wording of each topic is enough of long answers.
+      const lessons = kind === "caption"
+        ? picture.lessons[kind].slice(0, 1)
+        : picture.lessons[kind];
+      for (const lesson of lessons) all.push({ picture, lesson });
+    }
+  }
+  const right = new Map<string, number[]>(), answers = new Map<string, string[]>();
+  const dice = new Map<string, number[]>();
+  const push = <T>(map: Map<string, T[]>, key: string, value: T) =>
+    map.set(key, [...map.get(key) ?? [], value]);
+  for (let first = 0; first < all.length; first += batchSize) {
+    const some = all.slice(first, first + batchSize);
+    const batch = lessonBatch(teaching, some);
+    const found = await forcedAnswers(parameters, batch, teaching.config, positions);
+    let mask = 0;
+    some.forEach(({ lesson }, i) => {
+      push(right, lesson.lesson, found.right[i] ? 1 : 0);
+      push(answers, lesson.lesson, lesson.answer);
+      if (lesson.mask === undefined) return;
+      const score = maskDice(maskCounts(found.masks[mask++]!.data, lesson.mask.data));
+      push(dice, lesson.topic, score);
+      push(dice, "all", score);
+    });
+  }
+  const means = (map: ReadonlyMap<string, number[]>) =>
+    Object.fromEntries([...map].map(([name, values]) => [name, mean(values)]));
+  return {
+    right: means(right),
+    majority: Object.fromEntries(
+      [...answers].map(([name, given]) => [name, majorityOf(given)]),
+    ),
+    dice: means(dice),
+  };
+}

@@ -1,0 +1,41 @@
+/**
+ * From the weights of a finished run to a checkpoint folder in the official layout.
+ *
+ * @module
+ */
+import {
+  checkTensors,
+  diskFolder,
+  openCheckpoint,
+  saveShardedSafetensors,
+} from "@medvlm/core/checkpoint";
+import { makeCompanions, type MedplibConfig, medplibParameters } from "@medvlm/medplib/parts";
+
+/**
+ * Writes `model.safetensors` in half precision, the configuration and the tokenizer.
+ *
+ * @param weights File of the last part.
+ * @param folder Where to; made when it is missing.
+ * @returns Bytes of the tensors.
+ * @throws {InputError} code `CHECKPOINT_MISMATCH` when the weights are not those of the configuration.
+ */
+export async function releaseMedplib(
+  weights: string,
+  config: MedplibConfig,
+  folder: string,
+): Promise<number> {
+  using source = await openCheckpoint(weights);
+  checkTensors(source, medplibParameters(config));
+  await Deno.mkdir(folder, { recursive: true });
+  const target = diskFolder(folder);
+  const companions = makeCompanions(config);
+  for (const name of companions.keys()) {
+    const parent = name.split("/").slice(0, -1).join("/");
+    if (parent !== "") await Deno.mkdir(`${folder}/${parent}`, { recursive: true });
+  }
+  for (const [name, bytes] of companions) await target.write(name, [bytes]);
+  const { totalBytes } = await saveShardedSafetensors(target, source.entries(), {
+    dtype: ({ name }) => name.endsWith("inv_freq") ? "F32" : "F16",
+  });
+  return totalBytes;
+}

@@ -1,0 +1,371 @@
+/**
+ * Carries a recipe out in a folder: one run per part, each starting from the weights of the one before, all taken up again
+ * where they stopped.
+ *
+ * @module
+ */
+import { openFolder, writeAtomic } from "@medvlm/core";
+import {
+  type CheckpointSource,
+  memoryFolder,
+  openCheckpoint,
+  safetensorsChunks,
+} from "@medvlm/core/checkpoint";
+import type { Device } from "@medvlm/core/device";
+import {
+  clipContrastParameters,
+  initialParameters,
+  loadParameters,
+  Parameters,
+} from "@medvlm/core/nn";
+import { loadLlamaTokenizer } from "@medvlm/core/text";
+import {
+  learningRate,
+  type LogLine,
+  stageSchedule,
+  Trainer,
+  trainInFolder,
+  type TrainingTask,
+} from "@medvlm/core/train";
+import {
+  assembleExperts,
+  CLIP_STATISTICS,
+  denseConfig,
+  evaluationRouting,
+  feedForwardOf,
+  gridPositions,
+  makeCompanions,
+  type MedplibConfig,
+  medplibParameters,
+  names,
+  SAM_STATISTICS,
+  stages,
+  StageTraining,
+} from "@medvlm/medplib/parts";
+import { type ClipModel, clipTask } from "./clip_task.ts";
+import { probeClip } from "./clip_probe.ts";
+import { languageTask } from "./language_task.ts";
+import { drawLessons, lessonBatch, taughtPictures, type Teaching } from "./medplib_data.ts";
+import { probeMedplib } from "./medplib_probe.ts";
+import type { MedplibRecipe, PartRecipe } from "./medplib_recipe.ts";
+import { stepRandom } from "./pool.ts";
+import { probeSam } from "./sam_probe.ts";
+import { type SamModel, samPlaces, samTask } from "./sam_task.ts";
+
+/** What a run is made with. */
+export interface RecipeRun {
+  /** Device that trains. */
+  readonly device: Device;
+  /** Sizes of the model, with experts. */
+  readonly config: MedplibConfig;
+  /** What is done. */
+  readonly recipe: MedplibRecipe;
+  /** Folder of the run; made when it is missing. */
+  readonly folder: string;
+  /** Ends the run after the steps in flight. */
+  readonly signal?: AbortSignal;
+  /** Called with every line of every part's log, and the milliseconds that the rest of the part may take. */
+  readonly progress?: (part: string, line: LogLine, remaining: number) => void;
+}
+
+/** Weights at the end of a part. */
+export const partWeights = "model.safetensors";
+
+/** Steps between checkpoints, and between looks at held-out phantoms. */
+const saveEvery = 50, evaluateEvery = 100;
+/** Held-out pictures looked at while training. */
+const heldOut = 64;
+
+/** A part that is being prepared: what it trains, how it is measured, and what happens at its end. */
+interface PreparedPart<B> extends Disposable {
+  readonly task: TrainingTask<B>;
+  readonly evaluate: () => Promise<Record<string, number>>;
+  readonly finish?: () => void;
+  readonly maxNorm?: number;
+  readonly betas?: readonly [number, number];
+}
+
+/** All numbers of nested records by path. */
+function flatten(value: object, prefix = ""): Record<string, number> {
+  return Object.assign(
+    {},
+    ...Object.entries(value).map(([name, one]) =>
+      typeof one === "number" ? { [prefix + name]: one } : flatten(one, `${prefix}${name}.`)
+    ),
+  );
+}
+
+class RecipeRunner {
+  readonly #run: RecipeRun;
+  readonly #teaching: Teaching;
+
+  constructor(run: RecipeRun, teaching: Teaching) {
+    this.#run = run;
+    this.#teaching = teaching;
+  }
+
+  #weightsOf(part: string): string {
+    return `${this.#run.folder}/${part}/${partWeights}`;
+  }
+
+  /** Runs one part unless its weights are there already; returns whether they are now. */
+  async part<B>(
+    name: string,
+    settings: PartRecipe,
+    load: () => Promise<Parameters>,
+    prepare: (parameters: Parameters) => Promise<PreparedPart<B>>,
+  ): Promise<boolean> {
+    const { device, recipe, config, folder, signal, progress } = this.#run;
+    const own = `${folder}/${name}`;
+    await Deno.mkdir(own, { recursive: true });
+    if (await (await openFolder(own)).has(partWeights)) return true;
+    const parameters = await load();
+    try {
+      using prepared = await prepare(parameters);
+      const schedule = stageSchedule({ ...settings, kind: "cosine" }, settings.steps);
+      const { maxNorm = 1, betas = [0.9, 0.95] } = prepared;
+      using trainer = new Trainer(device, prepared.task, {
+        steps: settings.steps,
+        rate: (step) => learningRate(schedule, step),
+        optimiser: { betas, maxNorm },
+        identity: JSON.stringify({ part: name, settings, seed: recipe.seed, config }),
+      });
+      const { complete } = await trainInFolder(trainer, {
+        folder: own,
+        steps: settings.steps,
+        saveEvery,
+        evaluateEvery,
+        evaluate: prepared.evaluate,
+        ...(signal === undefined ? {} : { signal }),
+        progress: (line, remaining) => progress?.(name, line, remaining),
+      });
+      if (!complete) return false;
+      prepared.finish?.();
+      await writeAtomic(this.#weightsOf(name), safetensorsChunks(parameters.entries()));
+      return true;
+    } finally {
+      parameters.dispose();
+    }
+  }
+
+  /** Dense parameters from the end of a part, or fresh ones. */
+  async dense(after?: string): Promise<Parameters> {
+    const { device, config, recipe } = this.#run;
+    const specs = medplibParameters(denseConfig(config));
+    if (after === undefined) return await initialParameters(device, specs, recipe.seed);
+    using source = await openCheckpoint(this.#weightsOf(after));
+    return await loadParameters(device, specs, source);
+  }
+
+  async #opened<T>(
+    parts: readonly string[],
+    body: (...sources: CheckpointSource[]) => Promise<T>,
+  ): Promise<T> {
+    const sources: CheckpointSource[] = [];
+    try {
+      for (const part of parts) sources.push(await openCheckpoint(this.#weightsOf(part)));
+      return await body(...sources);
+    } finally {
+      for (const source of sources) source[Symbol.dispose]();
+    }
+  }
+
+  /** Parameters with experts from the stages before. */
+  experts(): Promise<Parameters> {
+    const { device, config, recipe } = this.#run;
+    return this.#opened(
+      ["recognition", "grounding"],
+      (recognition, grounding) =>
+        loadParameters(
+          device,
+          medplibParameters(config),
+          assembleExperts(
+            { recognition: recognition!, grounding: grounding! },
+            config,
+            recipe.seed,
+          ),
+        ),
+    );
+  }
+
+  get #phantoms() {
+    const { recipe } = this.#run;
+    return { ...recipe.phantoms, seed: recipe.seed };
+  }
+
+  get #validation() {
+    return { ...this.#phantoms, split: "validate", count: heldOut } as const;
+  }
+
+  async clip(vision: Parameters): Promise<PreparedPart<unknown>> {
+    const { device, config, recipe } = this.#run;
+    const { tokenizer } = this.#teaching;
+    const text = {
+      vocabulary: config.llama.vocabulary,
+      hiddenSize: config.clip.hiddenSize,
+      intermediateSize: config.clip.intermediateSize,
+      layers: 3,
+      heads: config.clip.heads,
+      activation: config.clip.activation,
+      epsilon: config.clip.epsilon,
+      maxPositions: 256,
+    };
+    const contrastConfig = { text, projectionWidth: config.clip.hiddenSize };
+    const contrast = await initialParameters(
+      device,
+      clipContrastParameters(contrastConfig, config.clip.hiddenSize, "", "F32"),
+      recipe.seed,
+    );
+    const model: ClipModel = {
+      vision,
+      visionPrefix: names.clip,
+      visionConfig: config.clip,
+      contrast,
+      contrastConfig,
+      input: { side: config.clip.imageSize, statistics: CLIP_STATISTICS, scale: 1 / 255 },
+      tokenise: (words) => [...tokenizer.encode(words), tokenizer.endId],
+    };
+    return {
+      task: clipTask(model, {
+        source: this.#phantoms,
+        batch: recipe.clip.batch,
+        seed: recipe.seed,
+      }) as TrainingTask<unknown>,
+      betas: [0.9, 0.98],
+      evaluate: async () => flatten(await probeClip(model, this.#validation)),
+      [Symbol.dispose]: () => contrast.dispose(),
+    };
+  }
+
+  async sam(parameters: Parameters): Promise<PreparedPart<unknown>> {
+    const { config, recipe } = this.#run;
+    const model: SamModel = {
+      parameters,
+      prefix: names.sam,
+      encoder: config.sam,
+      decoder: config.samDecoder,
+      input: { side: config.sam.imageSize, statistics: SAM_STATISTICS, scale: 1 },
+    };
+    const places = await samPlaces(model);
+    return {
+      task: samTask(model, places, {
+        source: this.#phantoms,
+        pictures: recipe.sam.batch,
+        masks: recipe.sam.masks,
+        seed: recipe.seed,
+      }) as TrainingTask<unknown>,
+      betas: [0.9, 0.999],
+      evaluate: async () => flatten(await probeSam(model, places, this.#validation)),
+      [Symbol.dispose]: () => places.grid.dispose(),
+    };
+  }
+
+  language(parameters: Parameters): Promise<PreparedPart<unknown>> {
+    const { device, config, recipe } = this.#run;
+    const dense = denseConfig(config);
+    const pool = taughtPictures(this.#teaching, this.#phantoms);
+    const mix = { report: 2, caption: 1, closed: 2, open: 2, region: 1, structure: 1, finding: 1 };
+    return Promise.resolve({
+      task: languageTask(
+        parameters,
+        dense.llama,
+        feedForwardOf(dense, evaluationRouting(dense, device, recipe.seed)),
+        {
+          draw: (random) => {
+            const [chosen] = drawLessons(pool, mix, 1, random);
+            return chosen!.lesson.ids.filter((id) => id >= 0);
+          },
+          batch: recipe.language.batch,
+          seed: recipe.seed,
+        },
+      ) as TrainingTask<unknown>,
+      evaluate: () => Promise.resolve({}),
+      [Symbol.dispose]: () => {},
+    });
+  }
+
+  async stage(name: string, parameters: Parameters): Promise<PreparedPart<unknown>> {
+    const { recipe, config: whole } = this.#run;
+    const stage = stages.find((one) => one.name === name)!;
+    const config = stage.experts ? whole : denseConfig(whole);
+    const { mix, batch } = recipe.stages[name]!;
+    const teaching = { ...this.#teaching, config };
+    const pool = taughtPictures(teaching, this.#phantoms);
+    const positions = await gridPositions(parameters.at(names.sam), config);
+    const { adapters } = stage;
+    // Every batch is new: there is nothing to overfit, and dropout would only slow learning down.
+    const changed = adapters === undefined ? {} : { adapters: { ...adapters, dropout: 0 } };
+    const training = new StageTraining(parameters, config, { ...stage, ...changed }, positions, {
+      seed: recipe.seed,
+    });
+    const lessons = 0x6c65;
+    return {
+      task: training.task((step) =>
+        Promise.resolve([
+          lessonBatch(
+            teaching,
+            drawLessons(pool, mix, batch, stepRandom(recipe.seed, step, lessons)),
+          ),
+        ])
+      ) as TrainingTask<unknown>,
+      maxNorm: stage.maxNorm ?? 1,
+      betas: stage.betas,
+      evaluate: async () =>
+        flatten(
+          await probeMedplib(
+            parameters,
+            positions,
+            teaching,
+            this.#validation,
+            Object.keys(mix) as (keyof typeof mix)[],
+          ),
+        ),
+      finish: () => training.finish(),
+      [Symbol.dispose]: () => {
+        training[Symbol.dispose]();
+        positions.dispose();
+      },
+    };
+  }
+}
+
+/**
+ * Trains a small MedPLIB from nothing. What is done already is not done again.
+ *
+ * @returns whether everything is done; false after an abort.
+ */
+export async function trainMedplib(run: RecipeRun): Promise<boolean> {
+  const { config, recipe } = run;
+  const companions = makeCompanions(config) as Map<string, Uint8Array<ArrayBuffer>>;
+  const tokenizer = await loadLlamaTokenizer(memoryFolder("built-in tokenizer", companions), {
+    behaviour: "4.31-legacy",
+  });
+  await Deno.mkdir(run.folder, { recursive: true });
+  const runner = new RecipeRunner(run, { config, tokenizer });
+  const parts: readonly (() => Promise<boolean>)[] = [
+    () => runner.part("clip", recipe.clip, () => runner.dense(), (p) => runner.clip(p)),
+    () => runner.part("sam", recipe.sam, () => runner.dense("clip"), (p) => runner.sam(p)),
+    () =>
+      runner.part(
+        "language",
+        recipe.language,
+        () => runner.dense("sam"),
+        (p) => runner.language(p),
+      ),
+    ...stages.map((stage) => () =>
+      runner.part(
+        stage.name,
+        recipe.stages[stage.name]!,
+        () =>
+          stage.experts
+            ? runner.experts()
+            : runner.dense(stage.after === "base" ? "language" : stage.after),
+        (p) => runner.stage(stage.name, p),
+      )
+    ),
+  ];
+  for (const part of parts) {
+    if (!await part()) return false;
+  }
+  return true;
+}
