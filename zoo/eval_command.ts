@@ -5,14 +5,9 @@
  */
 import { InputError } from "@medvlm/core";
 import { datasets } from "./data/mod.ts";
+import { defaultResamples } from "./eval/evaluate.ts";
 import { tasks } from "./eval/prediction.ts";
-import {
-  defaultResamples,
-  evaluateFile,
-  evaluatePlugin,
-  listDataset,
-  type ScoringOptions,
-} from "./eval/run_eval.ts";
+import { evaluateFile, evaluatePlugin, listDataset, type ScoringOptions } from "./eval/run_eval.ts";
 import { openFolders, type Selection } from "./eval/selection.ts";
 import type { Command, FlagValues } from "./flags.ts";
 import { dtypes } from "./memory_plan.ts";

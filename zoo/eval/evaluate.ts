@@ -41,6 +41,7 @@ export interface EvaluateOptions extends ScoreOptions {
 /** Problems that the report names. */
 const namedProblems = 100;
 
+/** Share of the resamples inside an interval. */
 const level = 0.95;
 /** Resamples of an interval where nothing is said. */
 export const defaultResamples = 1000;
@@ -74,10 +75,14 @@ export async function evaluate(
   const { seed, resamples = defaultResamples, images, out } = options;
   const unfit: Problem[] = [];
   let unfitCount = 0;
-  const tasks = await scorePredictions(predictions, options, ({ id }, message) => {
-    unfitCount++;
-    if (unfit.length < namedProblems) unfit.push({ file: id, message });
-  });
+  const tasks = await scorePredictions(
+    predictions,
+    { ...options, resamples, level },
+    ({ id }, message) => {
+      unfitCount++;
+      if (unfit.length < namedProblems) unfit.push({ file: id, message });
+    },
+  );
   if (tasks.size === 0) {
     const [first] = options.problems();
     throw new InputError(

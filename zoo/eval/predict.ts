@@ -179,14 +179,15 @@ export async function predict<C>(
   const keys = new Set<string>(), failed: Problem[] = [];
   const progress = new Progress(terminal, "Answering", itemAmounts);
   const total = survey.examples - unsupported;
-  let done = 0;
+  let done = 0, known = 0;
   try {
     for await (const example of selected({ ...selection, signal: undefined })) {
       if (signal?.aborted) throw stopped(options.file, done, total);
       const as = taskFor(plugin, example.task);
       if (as === undefined) continue;
       const outline = outlineOf(example);
-      if (!file.has(outline, contentOf(outline))) {
+      if (file.has(outline, contentOf(outline))) known++;
+      else {
         const result = await answered(example, as, selection, model, options);
         if (result === undefined || signal?.aborted) throw stopped(options.file, done, total);
         if ("message" in result) {
@@ -197,7 +198,8 @@ export async function predict<C>(
         await file.append(result);
       }
       keys.add(keyOf(outline));
-      progress.update(++done, total);
+      // The speed is that of answers, not of what was there before.
+      progress.update(++done - known, total - known);
     }
   } finally {
     progress.end();

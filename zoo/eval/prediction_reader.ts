@@ -19,16 +19,6 @@ import {
 } from "./prediction.ts";
 import { headerOf, type PredictionHeader } from "./prediction_file.ts";
 
-/** A predictions file being read. */
-export interface PredictionSource {
-  /** What made the lines, where the file says so. Known once the first line is read. */
-  readonly header: PredictionHeader | undefined;
-  /** Lines that were left out so far. */
-  readonly skipped: number;
-  /** The first of them. */
-  readonly problems: readonly Problem[];
-}
-
 /** How a file is read. */
 export interface ReadPredictionsOptions {
   /** Only these, by {@linkcode keyOf}. Default all. */
@@ -40,8 +30,8 @@ export interface ReadPredictionsOptions {
 const namedProblems = 100;
 
 /** Lines of a predictions file, and what was wrong with the others. */
-export class PredictionReading implements PredictionSource, AsyncIterable<Prediction> {
-  /** What made the lines. */
+export class PredictionReading implements AsyncIterable<Prediction> {
+  /** What made the lines, where the file says so; known once the first line is read. */
   header: PredictionHeader | undefined;
   /** Lines left out so far. */
   skipped = 0;

@@ -4,9 +4,10 @@
  * @module
  */
 import { DeviceError, type FolderSource, openFolder, type Plugin, writeAtomic } from "@medvlm/core";
+import { defaultPreset } from "../model_loading.ts";
 import { makeFolder } from "../run.ts";
 import type { Terminal } from "../terminal.ts";
-import { defaultResamples, evaluate, noteProblems, summaryText } from "./evaluate.ts";
+import { evaluate, noteProblems, summaryText } from "./evaluate.ts";
 import { counted, type Evaluation, evaluationDocument, type LeftOut } from "./evaluation.ts";
 import { type JudgeOptions, openRater } from "./judge_ratings.ts";
 import { readChexbert, readRadgraph, reportColumn } from "./label_files.ts";
@@ -207,7 +208,7 @@ export async function evaluatePlugin<C>(
         conditions: () => ({
           plugin: plugin.name,
           checkpoint: run.checkpoint ?? null,
-          preset: run.checkpoint === undefined ? run.preset ?? "tiny" : null,
+          preset: run.checkpoint === undefined ? run.preset ?? defaultPreset : null,
           dtype: run.dtype ?? "f32",
           device: `${device.backend}, ${device.name}`,
           "max new tokens": run.maxNewTokens ?? null,
@@ -307,6 +308,3 @@ export async function listDataset(
   terminal.out(surveyText(selection.reader.name, survey));
   noteProblems("Left out", survey.problems, survey.skipped, terminal);
 }
-
-/** Resamples where nothing is said. */
-export { defaultResamples };
