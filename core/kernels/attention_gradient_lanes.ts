@@ -105,34 +105,32 @@ function store(
  * Side `query`: dispatch batch * heads * ceil(queries / (lanes * rows)) workgroups; side `key`: batch * keyHeads *
  * ceil(keys / (lanes * rows)).
  *
- * @param lanes Invocations of a workgroup.
- * @param broadcast Workgroups are subgroups of exactly `lanes` lanes.
+ * @param lanes The size of every subgroup, and of a workgroup.
  * @param rows Own rows per lane.
  * @param vectors Rows are read and written as vectors of four: all offsets, strides and head sizes are multiples of 4.
  */
 export function attentionGradientLanes(
   side: GradientSide,
   constants: AttentionGradientConstants,
-  { lanes, broadcast, rows }: { lanes: number; broadcast: boolean; rows: number },
+  lanes: number,
+  rows: number,
   vectors: boolean,
 ): Program {
-  const variant = `lanes ${lanes}${broadcast ? " broadcast" : ""} rows ${rows}${
-    vectors ? " vectors" : ""
-  }`;
+  const variant = `lanes ${lanes} rows ${rows}${vectors ? " vectors" : ""}`;
   return program(attentionGradientKey(side, variant, constants), () => ({
     arrays: attentionGradientArrays(side, constants, vectors),
     parameters: attentionGradientParameters,
-    subgroups: broadcast,
+    subgroups: true,
     wgsl: /* wgsl */ `
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(${broadcast ? "subgroup_invocation_id" : "local_invocation_index"}) lane: u32) {
+        @builtin(subgroup_invocation_id) lane: u32) {
   let index = workgroupIndex(group, groups);
   let factor = params.scale * ${log2e};
   ${
       (side === "query" ? queryBody : keyBody)(
         constants,
-        rowLoader(broadcast ? lanes : 0, vectors),
+        rowLoader(lanes, vectors),
         lanes,
         rows,
         vectors,

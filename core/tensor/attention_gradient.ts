@@ -10,6 +10,8 @@ import {
   type GradientSide,
 } from "../kernels/attention_gradient.ts";
 import { attentionGradientLanes, ownRows } from "../kernels/attention_gradient_lanes.ts";
+import { chooseGradientTile } from "../kernels/attention_gradient_parts.ts";
+import { attentionGradientTiles } from "../kernels/attention_gradient_tiles.ts";
 import type { AttentionShape } from "./attention.ts";
 import {
   addRelativeQueryGradient,
@@ -114,11 +116,17 @@ function chooseProgram(
   vectors: boolean,
 ): { program: Program; rowsPerGroup: number } {
   const lanes = broadcastLanes(device);
-  const rows = lanes > 0 ? ownRows(side, constants, lanes, owned, work) : 1;
-  const team = { lanes: lanes || 32, broadcast: lanes > 0, rows };
+  if (lanes > 0) {
+    const rows = ownRows(side, constants, lanes, owned, work);
+    return {
+      program: attentionGradientLanes(side, constants, lanes, rows, vectors),
+      rowsPerGroup: lanes * rows,
+    };
+  }
+  const tile = chooseGradientTile(constants, device.capabilities);
   return {
-    program: attentionGradientLanes(side, constants, team, vectors),
-    rowsPerGroup: team.lanes * rows,
+    program: attentionGradientTiles(side, constants, tile, vectors),
+    rowsPerGroup: 8 * tile.rows,
   };
 }
 
