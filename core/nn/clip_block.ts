@@ -5,6 +5,7 @@
  */
 import type { Unary } from "../kernels/elementwise.ts";
 import { attention } from "../tensor/attention.ts";
+import { gatherRows } from "../tensor/gather.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Initialiser } from "./initialise.ts";
 import { linearLayer, normLayer } from "./layers.ts";
@@ -27,12 +28,17 @@ export interface ClipBlockConfig {
   readonly epsilon: number;
 }
 
-/** What the tokens of a block see of each other. */
-export interface ClipVisibility {
+/** What the tokens of a block see of each other, and which are wanted. */
+export interface ClipBlockOptions {
   /** Tokens see themselves and those before. Default false. */
   readonly causal?: boolean;
   /** u32 [batch]: tokens from this one on are padding, which no other sees. Default: none are. */
   readonly keyLengths?: Tensor;
+  /**
+   * i32 or u32 [batch]: rows of x, one of each batch item, that alone are carried on; the others are only seen by them, as far
+   * as `keyLengths` goes. Saves most of the last block of a tower that is read at one token. Default: all rows.
+   */
+  readonly only?: Tensor;
 }
 
 /**
@@ -66,28 +72,29 @@ export function clipBlockParameters(
  *
  * @param p Parameters below `encoder.layers.N.`.
  * @param x [batch * tokens, hiddenSize].
- * @returns The same shape.
+ * @returns The same shape, or [batch, hiddenSize] with `only`.
  */
 export function clipBlock(
   p: ParameterScope,
   x: Tensor,
   batch: number,
   { hiddenSize, heads, epsilon, activation }: ClipBlockConfig,
-  visible: ClipVisibility = {},
+  { only, causal = false, keyLengths }: ClipBlockOptions = {},
 ): Tensor {
   using scope = x.device.scope();
-  const tokens = x.shape[0]! / batch;
+  const keys = x.shape[0]! / batch, queries = only === undefined ? keys : 1;
   const attend = p.at("self_attn.");
   const normed = normLayer(p, "layer_norm1", x, epsilon);
-  const project = (name: string) => ({ tensor: linearLayer(attend, name, normed) });
-  const mixed = attention(project("q_proj"), project("k_proj"), project("v_proj"), {
-    batch,
-    queries: tokens,
-    keys: tokens,
-    heads,
-    headSize: hiddenSize / heads,
-  }, visible).reshape(batch * tokens, hiddenSize);
-  const attended = linearLayer(attend, "out_proj", mixed, { residual: x });
+  const wanted = (rows: Tensor) => only === undefined ? rows : gatherRows(rows, only);
+  const project = (name: string, rows: Tensor) => ({ tensor: linearLayer(attend, name, rows) });
+  const mixed = attention(
+    project("q_proj", wanted(normed)),
+    project("k_proj", normed),
+    project("v_proj", normed),
+    { batch, queries, keys, heads, headSize: hiddenSize / heads },
+    { causal, ...(keyLengths && { keyLengths }) },
+  ).reshape(batch * queries, hiddenSize);
+  const attended = linearLayer(attend, "out_proj", mixed, { residual: wanted(x) });
   const inner = linearLayer(p, "mlp.fc1", normLayer(p, "layer_norm2", attended, epsilon), {
     activation,
   });

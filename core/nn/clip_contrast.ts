@@ -5,8 +5,8 @@
  * @module
  */
 import { limitedExp, pairLoss, similarities } from "../tensor/contrast.ts";
-import { slice } from "../tensor/movement.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { type Tensor, tensor } from "../tensor/tensor.ts";
+import { clipBlock } from "./clip_block.ts";
 import { clipText, type ClipTextConfig, clipTextParameters, type ClipTexts } from "./clip_text.ts";
 import { clipVision, type ClipVisionConfig } from "./clip_vision.ts";
 import { normLayer, projection } from "./layers.ts";
@@ -38,7 +38,7 @@ export function clipContrastParameters(
   prefix: string,
   stored: "F32" | "BF16",
 ): ParameterSpec[] {
-  const { tensor, matrix } = specMaker(prefix, stored);
+  const { tensor: single, matrix } = specMaker(prefix, stored);
   const projectionFrom = (name: string, width: number): ParameterSpec => ({
     ...matrix(name, projectionWidth, width),
     init: { kind: "normal", std: width ** -0.5 },
@@ -47,7 +47,7 @@ export function clipContrastParameters(
     ...clipTextParameters(text, `${prefix}text_model.`, stored),
     projectionFrom("visual_projection", visionWidth),
     projectionFrom("text_projection", text.hiddenSize),
-    tensor("logit_scale", [], { kind: "computed", value: () => -Math.log(initialTemperature) }),
+    single("logit_scale", [], { kind: "computed", value: () => -Math.log(initialTemperature) }),
   ];
 }
 
@@ -65,8 +65,18 @@ export function clipImageEmbedding(
   config: ClipVisionConfig,
 ): Tensor {
   using scope = pixels.device.scope();
-  const hidden = clipVision(vision, pixels, config);
-  const classes = slice(hidden, 1, 0, 1).reshape(pixels.shape[0]!, config.hiddenSize);
+  const batch = pixels.shape[0]!, last = config.layers - 1;
+  const hidden = clipVision(vision, pixels, config, last);
+  const tokens = hidden.shape[1]!;
+  // The last block is read at the class token alone.
+  const only = tensor(pixels.device, Int32Array.from({ length: batch }, (_, b) => b * tokens));
+  const classes = clipBlock(
+    vision.at(`encoder.layers.${last}.`),
+    hidden.reshape(batch * tokens, config.hiddenSize),
+    batch,
+    config,
+    { only },
+  );
   const pooled = normLayer(vision, "post_layernorm", classes, config.epsilon);
   return scope.keep(projection(contrast, "visual_projection", pooled));
 }

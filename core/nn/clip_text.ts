@@ -12,7 +12,6 @@ import { clipBlock, type ClipBlockConfig, clipBlockParameters } from "./clip_blo
 import { lookup, normLayer } from "./layers.ts";
 import type { ParameterScope, ParameterSpec } from "./parameters.ts";
 import { specMaker } from "./specs.ts";
-import type { Trace } from "./trace.ts";
 
 /** Sizes of a CLIP text tower. */
 export interface ClipTextConfig extends ClipBlockConfig {
@@ -75,7 +74,6 @@ export function clipTexts(
  * Runs the tower. Padding stands behind the end token, where nothing that is read sees it.
  *
  * @param p Parameters below `text_model.`.
- * @param trace Gets `embeddings`, `hidden_states.N` and `last_hidden_state`, each [B * T, width].
  * @returns The normalised hidden state at each end token, [B, width].
  * @throws {RangeError} when the texts are longer than the table of positions.
  */
@@ -83,7 +81,6 @@ export function clipText(
   p: ParameterScope,
   { ids, ends }: ClipTexts,
   config: ClipTextConfig,
-  trace?: Trace,
 ): Tensor {
   const { device } = p;
   using scope = device.scope();
@@ -96,17 +93,14 @@ export function clipText(
   const tokens = lookup(p, "embeddings.token_embedding", tensor(device, ids));
   const positions = slice(p.tensor("embeddings.position_embedding.weight"), 0, 0, length);
   let x = add(tokens.reshape(batch, length, -1), positions).reshape(batch * length, -1);
-  trace?.("embeddings", x);
+  // The last block is read at the end tokens alone, and the norm acts on rows by themselves.
+  const only = tensor(device, ends.map((end, b) => b * length + end));
+  const keyLengths = tensor(device, Uint32Array.from(ends, (end) => end + 1));
   for (let n = 0; n < config.layers; n++) {
-    const next = clipBlock(p.at(`encoder.layers.${n}.`), x, batch, config, { causal: true });
+    const reads = n === config.layers - 1 ? { only, keyLengths } : { causal: true };
+    const next = clipBlock(p.at(`encoder.layers.${n}.`), x, batch, config, reads);
     x.dispose();
     x = next;
-    trace?.(`hidden_states.${n + 1}`, x);
   }
-  // The norm acts on rows alone, so only the rows that are read need it.
-  const rows = tensor(device, ends.map((end, b) => b * length + end));
-  if (trace !== undefined) {
-    trace("last_hidden_state", normLayer(p, "final_layer_norm", x, config.epsilon));
-  }
-  return scope.keep(normLayer(p, "final_layer_norm", gatherRows(x, rows), config.epsilon));
+  return scope.keep(normLayer(p, "final_layer_norm", x, config.epsilon));
 }
