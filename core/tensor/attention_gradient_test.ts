@@ -360,3 +360,41 @@ deviceTest("attention gradients do not depend on who else is wanted", async (dev
   const all = await run(names);
   for (const [i, name] of names.entries()) assertEquals(await run([name]), [all[i]], name);
 });
+
+deviceTest(
+  "attention gradients repeat bit by bit, allocate once and leak nothing",
+  async (device) => {
+    const shape: Case = {
+      batch: 2,
+      queries: 20,
+      keys: 20,
+      heads: 2,
+      headSize: 8,
+      held: fused,
+      grid: [4, 5],
+    };
+    const leaves = Object.entries(inputsOf(shape)).map(([name, { shape: extents }]) => {
+      const [rows, columns] = extents as [number, number];
+      return [name, tensor(device, normals(rows * columns, rows), extents)] as const;
+    });
+    const tensors = Object.fromEntries(leaves);
+    const run = async () => {
+      const { value, gradients } = differentiate(device, leaves.map(([, leaf]) => leaf), () => {
+        // The projection's own scope ends before the way back begins.
+        using scope = device.scope();
+        const qkv = multiply(tensors.qkv!, tensors.qkv!);
+        const y = operate(device, shape, { ...tensors, qkv });
+        return scope.keep(sumRows(multiply(y, y).reshape(-1, 1)));
+      });
+      const values = await Promise.all(gradients.map((gradient) => gradient!.readFloats()));
+      for (const one of [value, ...gradients]) one!.dispose();
+      return values;
+    };
+    const first = await run();
+    const { created, live } = device.memory;
+    assertEquals(await run(), first);
+    assertEquals(device.memory.created, created);
+    assertEquals(device.memory.live, live);
+    for (const [, leaf] of leaves) leaf.dispose();
+  },
+);
