@@ -343,8 +343,7 @@ export async function trainMedplib(run: RecipeRun): Promise<boolean> {
   await Deno.mkdir(run.folder, { recursive: true });
   const runner = new RecipeRunner(run, { config, tokenizer });
   const parts: readonly (() => Promise<boolean>)[] = [
-    () => runner.part("clip", recipe.clip, () => runner.dense(), (p) => runner.clip(p)),
-    () => runner.part("sam", recipe.sam, () => runner.dense("clip"), (p) => runner.sam(p)),
+    () => runner.part("sam", recipe.sam, () => runner.dense(), (p) => runner.sam(p)),
     () =>
       runner.part(
         "language",
@@ -352,6 +351,7 @@ export async function trainMedplib(run: RecipeRun): Promise<boolean> {
         () => runner.dense("sam"),
         (p) => runner.language(p),
       ),
+    () => runner.part("clip", recipe.clip, () => runner.dense("language"), (p) => runner.clip(p)),
     ...stages.map((stage) => () =>
       runner.part(
         stage.name,
@@ -359,7 +359,7 @@ export async function trainMedplib(run: RecipeRun): Promise<boolean> {
         () =>
           stage.experts
             ? runner.experts()
-            : runner.dense(stage.after === "base" ? "language" : stage.after),
+            : runner.dense(stage.after === "base" ? "clip" : stage.after),
         (p) => runner.stage(stage.name, p),
       )
     ),
