@@ -5,7 +5,6 @@
  * @module
  */
 import { add } from "../tensor/elementwise.ts";
-import { gatherRows } from "../tensor/gather.ts";
 import { slice } from "../tensor/movement.ts";
 import { type Tensor, tensor } from "../tensor/tensor.ts";
 import { clipBlock, type ClipBlockConfig, clipBlockParameters } from "./clip_block.ts";

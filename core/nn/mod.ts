@@ -5,7 +5,7 @@
  */
 export { Adapter, type AdapterModule, type AdapterOptions, savedParameters } from "./adapter.ts";
 export { AdapterSet } from "./adapters.ts";
-export { type ClipBlockConfig, type ClipVisibility } from "./clip_block.ts";
+export { type ClipBlockConfig } from "./clip_block.ts";
 export {
   type ClipContrastConfig,
   clipContrastParameters,
