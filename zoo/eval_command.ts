@@ -79,12 +79,12 @@ export const evalCommand = {
     checkpoint: {
       kind: "text",
       value: "DIR",
-      about: "folder of an official checkpoint; without it small random weights",
+      about: "folder of an official checkpoint; without it the small one that ships",
     },
     preset: {
       kind: "text",
       value: "NAME",
-      about: "sizes of the random weights, such as tiny, small, paper; tiny when left out",
+      about: "random weights of these sizes instead: tiny, small or paper",
     },
     device: {
       kind: "choice",

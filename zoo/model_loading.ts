@@ -16,8 +16,22 @@ import { checkMemory } from "./memory_plan.ts";
 import { nearest } from "./nearest.ts";
 import { Progress, type Terminal } from "./terminal.ts";
 
-/** Sizes of the random weights where nothing is said. */
+/** Sizes of the random weights where nothing is said and no checkpoint ships. */
 export const defaultPreset = "tiny";
+
+/** One folder per plugin, in the layout its authors release. */
+const shipped = new URL("./checkpoints/", import.meta.url);
+
+/** The same options; where they name neither checkpoint nor preset, with the checkpoint that ships for the plugin, if any. */
+export async function withShippedWeights<O extends WeightOptions>(
+  plugin: string,
+  options: O,
+): Promise<O> {
+  if (options.checkpoint !== undefined || options.preset !== undefined) return options;
+  const path = decodeURIComponent(new URL(plugin, shipped).pathname);
+  const there = await Deno.stat(path).then(({ isDirectory }) => isDirectory, () => false);
+  return there ? { ...options, checkpoint: path } : options;
+}
 
 /** Which weights, and how they are stored. */
 export interface WeightOptions {

@@ -86,7 +86,7 @@ export async function trainRecipe(
   }
   const folder = (flags.out ?? `./medvlm-train/${name}`).replace(/(?<=.)\/+$/, "");
   const config = medplib.presets.tiny!;
-  await using device = await openDevice({ kind: flags.device });
+  await using device = await openDevice({ device: flags.device });
   terminal.note(`Training ${name} on ${device.info.name} (${device.kind}) in ${folder}\n`);
   const complete = await trainMedplib({
     device,

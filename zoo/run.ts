@@ -16,7 +16,7 @@ import {
 } from "@medvlm/core";
 import type { ProfileRow } from "@medvlm/core/device";
 import { completeAnswer } from "./answering.ts";
-import { checkWeights, defaultPreset, loadModel } from "./model_loading.ts";
+import { checkWeights, defaultPreset, loadModel, withShippedWeights } from "./model_loading.ts";
 import { readPicture, readRegion } from "./run_inputs.ts";
 import {
   answerDocument,
@@ -38,7 +38,7 @@ export interface RunOptions {
   readonly task?: Task | undefined;
   /** As typed, see `readRegion`. */
   readonly regions?: readonly string[];
-  /** Folder of an official checkpoint. Default: random weights of the preset. */
+  /** Folder of an official checkpoint. Default: the small one that ships, where there is one and no preset is named. */
   readonly checkpoint?: string | undefined;
   /** Sizes of the random weights. Default `tiny`. */
   readonly preset?: string | undefined;
@@ -177,10 +177,11 @@ function summary(record: RunRecord): string {
  */
 export async function run<C>(
   plugin: Plugin<C>,
-  options: RunOptions,
+  given: RunOptions,
   terminal: Terminal,
 ): Promise<void> {
-  checkUsage(plugin, options);
+  checkUsage(plugin, given);
+  const options = await withShippedWeights(plugin.name, given);
   const { json = false, out = defaultOut, dtype = "f32", signal } = options;
   const demo = options.image === undefined;
   const file = options.image ?? decodeURIComponent(demoPicture.pathname);

@@ -16,7 +16,7 @@ import {
 import { completeAnswer } from "../answering.ts";
 import type { Problem } from "../data/reader.ts";
 import { FieldError } from "../data/fields.ts";
-import { checkWeights, defaultPreset, loadModel, type WeightOptions } from "../model_loading.ts";
+import { defaultPreset, loadModel, type WeightOptions } from "../model_loading.ts";
 import { notice, untrainedNotice } from "../run_output.ts";
 import { itemAmounts, Progress, type Terminal } from "../terminal.ts";
 import { outlineOf, predictionFrom, questionOf, taskFor } from "./asking.ts";
@@ -150,7 +150,6 @@ export async function predict<C>(
   terminal: Terminal,
   say: (text: string) => void,
 ): Promise<Predicted> {
-  checkWeights(plugin, options.checkpoint, options.preset);
   checkTasks(plugin, survey, selection.reader.name);
   const { askedAs, unsupported } = plan(plugin, survey);
   await using device = await openDevice({

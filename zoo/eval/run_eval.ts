@@ -4,7 +4,7 @@
  * @module
  */
 import { DeviceError, type FolderSource, openFolder, type Plugin, writeAtomic } from "@medvlm/core";
-import { defaultPreset } from "../model_loading.ts";
+import { checkWeights, defaultPreset, withShippedWeights } from "../model_loading.ts";
 import { makeFolder } from "../run.ts";
 import type { Terminal } from "../terminal.ts";
 import { evaluate, noteProblems, summaryText } from "./evaluate.ts";
@@ -172,10 +172,12 @@ async function inFolder<T>(out: string, work: () => Promise<T>): Promise<T> {
 export async function evaluatePlugin<C>(
   plugin: Plugin<C>,
   selection: Selection,
-  run: Omit<PredictOptions, "file">,
+  wanted: Omit<PredictOptions, "file">,
   options: ScoringOptions,
   terminal: Terminal,
 ): Promise<void> {
+  checkWeights(plugin, wanted.checkpoint, wanted.preset);
+  const run = await withShippedWeights(plugin.name, wanted);
   const say = options.json ? () => {} : (text: string) => terminal.out(text);
   const survey = await surveyOf(selection);
   noteProblems("Left out", survey.problems, survey.skipped, terminal);
