@@ -14,6 +14,7 @@ import type {
 } from "@medvlm/core";
 import type { ProfileRow } from "@medvlm/core/device";
 import { drawOverlay, encodePng, type OverlayItem } from "@medvlm/core/image";
+import { runLengths } from "./data/mask_runs.ts";
 
 /** Printed once with every answer. */
 export const notice = "Research software, not for clinical use.";
@@ -46,24 +47,6 @@ export interface RunRecord {
 export function tokensPerSecond({ timings }: GroundedAnswer): number | undefined {
   const { newTokens, decode } = timings;
   return newTokens > 1 && decode > 0 ? (newTokens - 1) / decode * 1000 : undefined;
-}
-
-/** Run lengths down the columns, zeros first: the uncompressed masks of COCO files. */
-export function runLengths({ width, height, data }: Mask): number[] {
-  const counts: number[] = [];
-  let value = 0, length = 0;
-  for (let x = 0; x < width; x++) {
-    for (let y = 0; y < height; y++) {
-      const next = data[y * width + x] === 0 ? 0 : 1;
-      if (next === value) length++;
-      else {
-        counts.push(length);
-        [value, length] = [next, 1];
-      }
-    }
-  }
-  counts.push(length);
-  return counts;
 }
 
 function maskDocument(mask: Mask): Record<string, unknown> {

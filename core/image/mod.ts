@@ -8,6 +8,7 @@ export type { FileSource } from "../files.ts";
 export * from "./raster.ts";
 export * from "./exif.ts";
 export * from "./decode.ts";
+export * from "./image_size.ts";
 export * from "./encode_png.ts";
 export * from "./resample_pillow.ts";
 export * from "./resample_torch.ts";

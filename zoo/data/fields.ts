@@ -91,7 +91,9 @@ export function boxOfCorners(corners: unknown, what = "the box"): Box {
 
 /** The box at `x, y` of this width and height, in pixels. */
 export function boxOfSize(sides: unknown, what = "the box"): Box {
-  const [x, y, width, height] = asList(sides, what).map((value) => asNumber(value, what));
+  const list = asList(sides, what);
+  if (list.length !== 4) throw new FieldError(`${what} has ${list.length} numbers instead of 4`);
+  const [x, y, width, height] = list.map((value) => asNumber(value, what));
   return boxOfCorners([x, y, x + width, y + height], what);
 }
 

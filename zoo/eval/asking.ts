@@ -17,7 +17,7 @@ import type {
 import { decodeImageFile } from "@medvlm/core/image";
 import { FieldError } from "../data/fields.ts";
 import { maskOfPicture } from "../run_inputs.ts";
-import { toRuns } from "./mask_runs.ts";
+import { toRuns } from "../data/mask_runs.ts";
 import type {
   AskedExample,
   NamedBox,

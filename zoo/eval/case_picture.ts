@@ -13,7 +13,7 @@ import {
   resizePillow,
   toRgb,
 } from "@medvlm/core/image";
-import { type MaskRuns, unionOf } from "./mask_runs.ts";
+import { type MaskRuns, unionOf } from "../data/mask_runs.ts";
 import type { NamedBox, NamedMask, Prediction } from "./prediction.ts";
 
 /** Colours of what is right, of the answer, and of what the question points at. */

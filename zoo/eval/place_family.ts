@@ -20,7 +20,7 @@ import { DetectionTally } from "./detection_tally.ts";
 import { Means, type ScoredItem, type Values } from "./estimates.ts";
 import { defined, type Family, groupsOf, mergedGroups, type TaskScores } from "./family.ts";
 import { LabelTally } from "./label_tally.ts";
-import { boxOfRuns, unionOf } from "./mask_runs.ts";
+import { boxOfRuns, unionOf } from "../data/mask_runs.ts";
 import type { NamedBox, NamedMask, Prediction } from "./prediction.ts";
 
 /** Overlaps above which a box counts as found. */

@@ -15,7 +15,7 @@ import {
   type Fields,
   optionalText,
 } from "../data/fields.ts";
-import { type MaskRuns, maskRunsOf } from "./mask_runs.ts";
+import { type MaskRuns, maskRunsOf } from "../data/mask_runs.ts";
 import { boxesInText } from "./text_boxes.ts";
 
 /** A box and what is in it. */

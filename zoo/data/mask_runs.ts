@@ -4,8 +4,7 @@
  * @module
  */
 import type { Box, Mask } from "@medvlm/core";
-import { asList, FieldError, type Fields } from "../data/fields.ts";
-import { runLengths } from "../run_output.ts";
+import { asList, FieldError, type Fields } from "./fields.ts";
 
 /** A mask as run lengths. */
 export interface MaskRuns {
@@ -18,9 +17,48 @@ export interface MaskRuns {
 /** Most pixels of a mask, as many as an image may have. */
 const maxPixels = 64 * 2 ** 20;
 
-/** The run lengths of a mask. */
+/** Run lengths down the columns, zeros first: the uncompressed masks of COCO files. */
+export function runLengths({ width, height, data }: Mask): number[] {
+  const counts: number[] = [];
+  let value = 0, length = 0;
+  for (let x = 0; x < width; x++) {
+    for (let y = 0; y < height; y++) {
+      const next = data[y * width + x] === 0 ? 0 : 1;
+      if (next === value) length++;
+      else {
+        counts.push(length);
+        [value, length] = [next, 1];
+      }
+    }
+  }
+  counts.push(length);
+  return counts;
+}
+
+/** The runs that masks of {@linkcode maskOf} were made of. */
+const origins = new WeakMap<Mask, MaskRuns>();
+
+/** The run lengths of a mask; for one of {@linkcode maskOf} those it was made of, without looking at its pixels. */
 export function toRuns(mask: Mask): MaskRuns {
-  return { size: [mask.height, mask.width], counts: runLengths(mask) };
+  return origins.get(mask) ?? { size: [mask.height, mask.width], counts: runLengths(mask) };
+}
+
+/**
+ * The mask of run lengths. Its pixels are laid out when they are first asked for, so that an example with hundreds of
+ * instances takes no more memory than its file as long as nobody looks at them.
+ */
+export function maskOf(runs: MaskRuns): Mask {
+  const { size: [height, width] } = runs;
+  let data: Uint8Array | undefined;
+  const mask: Mask = {
+    width,
+    height,
+    get data() {
+      return data ??= unionOf([runs], runs.size).data;
+    },
+  };
+  origins.set(mask, runs);
+  return mask;
 }
 
 /** Sets the pixels of a mask to 1 in `target`, row by row, which has its size; other pixels stay. */
@@ -84,7 +122,25 @@ function unpackCounts(text: string): number[] {
   return counts;
 }
 
-const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
+/**
+ * Checks the size of a mask before anything of that size is made.
+ *
+ * @throws {FieldError} unless both are whole numbers from 1 on, and their product at most 64 * 2^20.
+ */
+export function checkMaskSize(width: unknown, height: unknown, what: string): [number, number] {
+  if (!isCount(width) || !isCount(height) || width < 1 || height < 1) {
+    throw new FieldError(what);
+  }
+  if (height * width > maxPixels) {
+    throw new FieldError(
+      `a mask has ${width}x${height} pixels, more than the ${maxPixels} allowed`,
+    );
+  }
+  return [height, width];
+}
+
+const isCount = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= 0;
 
 /**
  * The mask of a record with `size` and `counts`.
@@ -92,16 +148,11 @@ const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as num
  * @throws {FieldError} when the counts do not fill the size.
  */
 export function maskRunsOf(fields: Fields): MaskRuns {
-  const size = asList(fields.size, '"size"');
-  const [height, width] = size as number[];
-  if (size.length !== 2 || !isCount(height) || !isCount(width) || height < 1 || width < 1) {
-    throw new FieldError('"size" is not [height, width]');
-  }
-  if (height * width > maxPixels) {
-    throw new FieldError(
-      `a mask has ${width}x${height} pixels, more than the ${maxPixels} allowed`,
-    );
-  }
+  const given = asList(fields.size, '"size"');
+  const malformed = '"size" is not [height, width]';
+  if (given.length !== 2) throw new FieldError(malformed);
+  const size = checkMaskSize(given[1], given[0], malformed);
+  const pixels = size[0] * size[1];
   const counts = typeof fields.counts === "string"
     ? unpackCounts(fields.counts)
     : asList(fields.counts, '"counts"') as number[];
@@ -110,10 +161,10 @@ export function maskRunsOf(fields: Fields): MaskRuns {
     if (!isCount(count)) throw new FieldError('"counts" holds something else than whole numbers');
     sum += count;
   }
-  if (sum !== height * width) {
+  if (sum !== pixels) {
     throw new FieldError(
-      `the runs of a mask cover ${sum} pixels and its size is ${width}x${height}`,
+      `the runs of a mask cover ${sum} pixels and its size is ${size[1]}x${size[0]}`,
     );
   }
-  return { size: [height, width], counts };
+  return { size, counts };
 }
