@@ -8,6 +8,7 @@ import type { Device } from "./device/mod.ts";
 import type { FolderSource } from "./files.ts";
 import type { Raster } from "./image/mod.ts";
 import type { ParameterSpec, WeightStorage } from "./nn/parameters.ts";
+import type { BatchLoss, ParameterGroup, Stage, TrainingMemory } from "./train/mod.ts";
 
 /** What a system can be asked for. */
 export type Task =
@@ -181,6 +182,115 @@ export interface Model extends AsyncDisposable {
   save(target: FolderWriter, format?: "official" | "safetensors"): Promise<void>;
 }
 
+/** Something that a right answer points at, its masks read. */
+export interface TaughtFinding {
+  /** Name as in the dataset. */
+  readonly label: string;
+  /** Start and end (exclusive) of the phrase in the answer, in UTF-16 units, where the dataset grounds text. */
+  readonly span?: readonly [number, number];
+  /** Boxes in pixels of the picture. */
+  readonly boxes: readonly Box[];
+  /** Masks at the size of the picture, one per instance. */
+  readonly masks: readonly Mask[];
+}
+
+/** A question with its right answer, to learn from: an `Example` with its files read. */
+export interface TrainingExample extends Request {
+  /** For messages. */
+  readonly id: string;
+  /** What kind of answer is expected. */
+  readonly task: Task;
+  /** The right answer. */
+  readonly answer: string;
+  /** What the answer points at; empty where the dataset does not say. */
+  readonly findings: readonly TaughtFinding[];
+}
+
+/** Where the model of a stage comes from: exactly one of these is given. */
+export interface StageStart<C> {
+  /** A checkpoint of the system: an official one, or what an earlier stage wrote. */
+  readonly checkpoint?: CheckpointFolder;
+  /** Seeded random weights of this configuration, to try things out. */
+  readonly config?: C;
+  /** Models that it is put together from, by their names in {@linkcode Plugin.parts}. */
+  readonly parts?: Readonly<Record<string, CheckpointFolder>>;
+}
+
+/** What decides how much memory a stage takes. */
+export interface StageLoad {
+  /** Storage of the frozen matrices. */
+  readonly dtype: WeightStorage;
+  /** Samples that are on the device at once. */
+  readonly batch: number;
+  /** Rows of the longest sample, see {@linkcode PreparedStage.rows}. */
+  readonly rows: number;
+  /** Decoder layers are computed again on the way back. */
+  readonly recompute: boolean;
+}
+
+/** How a prepared stage is put on a device. */
+export interface StageOptions extends LoadOptions {
+  /** Of adapters, dropout and whatever else the stage draws: 0 to 2^53 - 1. */
+  readonly seed: number;
+  /** Compute decoder layers again on the way back instead of keeping what is inside. Default false. */
+  readonly recompute?: boolean;
+  /** Longest conversation in tokens, if shorter than the stage's own limit. */
+  readonly maxTokens?: number;
+}
+
+/** A stage whose model was found and checked, before anything is on a device. */
+export interface PreparedStage {
+  /** The stage. */
+  readonly stage: Stage;
+  /** All tensors that the model starts from; they must stay readable until the stage has been saved. */
+  readonly tensors: CheckpointSource;
+  /** Rows that the language model sees of a conversation: text, image, regions. */
+  rows(example: Pick<TrainingExample, "prompt" | "answer" | "history">): number;
+  /** Bytes on the device, computed from shapes. Nothing is allocated. */
+  memory(load: StageLoad): TrainingMemory;
+  /**
+   * Puts the model on a device: what the stage trains as f32, everything else in the storage asked for.
+   *
+   * @throws {InputError} when tensors are missing, unexpected or of the wrong shape, all of them listed by name.
+   * @throws {DeviceError} when the model does not fit the device.
+   */
+  open(options: StageOptions): Promise<StageRun>;
+}
+
+/** A sum over some cases, so that batches can be averaged rightly. */
+export interface Measured {
+  /** Sum over the cases. */
+  readonly sum: number;
+  /** Number of cases. */
+  readonly count: number;
+}
+
+/** A stage on a device. `S` is a sample as the system prepares it on the host, `B` a batch of them. */
+export interface StageRun<S = unknown, B = unknown> extends AsyncDisposable {
+  /** Bytes of weights on the device. */
+  readonly weightBytes: number;
+  /** What the stage changes. */
+  readonly parameters: readonly ParameterGroup[];
+  /**
+   * Prepares an example on the host.
+   *
+   * @throws {InputError} when nothing can be learned from it, such as a mask that no part of the answer stands for.
+   */
+  sample(example: TrainingExample): S;
+  /** Puts samples together. */
+  batch(samples: readonly S[]): B;
+  /** Tokens of a batch, for the throughput. */
+  tokens(batch: B): number;
+  /** Queues the loss of a batch; random draws depend on seed, step and part alone. */
+  loss(batch: B, step: number, part: number): BatchLoss;
+  /** Measures the model on a batch by the names of the measures, without dropout. Waits for the device. */
+  measure(batch: B): Promise<Readonly<Record<string, Measured>>>;
+  /** Writes the model in the official layout, adapters merged at the precision of the files it started from. */
+  save(target: FolderWriter): Promise<void>;
+  /** Writes the adapters in peft's layout; absent where the stage has none. */
+  readonly saveAdapter?: (target: FolderWriter) => Promise<void>;
+}
+
 /** One published system. `C` is its configuration, a plain JSON value. */
 export interface Plugin<C> {
   /** Short name in lower case, as typed on the command line, such as `medplib`. */
@@ -191,6 +301,12 @@ export interface Plugin<C> {
   readonly tasks: readonly Task[];
   /** Named configurations; `paper` has the published sizes. */
   readonly presets: Readonly<Record<string, C>>;
+  /** The paper's training stages in their order. */
+  readonly stages: readonly Stage[];
+  /** Models that a stage can be put together from: name, as in the flag `--NAME`, and what it is. */
+  readonly parts: Readonly<Record<string, string>>;
+  /** Format of the system's own training data, by the name of its reader. */
+  readonly trainingData: string;
   /** Every tensor: official name, shape, storage, initialisation. The one source for loader, saver, docs and tests. */
   params(config: C): readonly ParameterSpec[];
   /**
@@ -208,4 +324,12 @@ export interface Plugin<C> {
   load(checkpoint: CheckpointFolder, options: LoadOptions & { config?: C }): Promise<Model>;
   /** Makes a model with seeded random weights, for tests, benchmarks and training from scratch. */
   init(config: C, options: LoadOptions & { seed: number }): Promise<Model>;
+  /**
+   * Finds the model that a stage starts from.
+   *
+   * @param stage Name of one of {@linkcode Plugin.stages}.
+   * @param seed Of whatever no checkpoint holds: random weights, new rows of tables, routers.
+   * @throws {InputError} when the start does not fit the stage, or a checkpoint is none of this system.
+   */
+  prepareStage(start: StageStart<C>, stage: string, seed: number): Promise<PreparedStage>;
 }

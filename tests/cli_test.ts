@@ -132,7 +132,11 @@ Deno.test("wrong usage is refused with the nearest known word", async () => {
     [() => place.start(main, "run"), "add --plugin medplib"],
     [() => place.start(main, "run", "--plugin", "medlib"), "did you mean medplib"],
     [() => place.start(main, "run", "--plugin", "vividmed"), "not available yet"],
-    [() => place.start(main, "train"), "not available yet"],
+    [() => place.start(main, "train"), "without a system"],
+    [
+      () => place.start(main, "train", "--plugin=medplib", "--stage=recogntion"),
+      "did you mean recognition",
+    ],
     [() => place.start(main, "eval", "--data", "x"), "without --dataset"],
     [() => place.start(main, "zoo", "list"), "not available yet"],
     [() => place.run("--imge", "x"), "did you mean --image"],

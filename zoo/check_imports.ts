@@ -19,7 +19,17 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   nn: ["errors.ts", "files.ts", "checkpoint", "device", "kernels", "tensor"],
   train: ["errors.ts", "files.ts", "checkpoint", "device", "kernels", "tensor", "nn"],
   "example.ts": ["plugin.ts"],
-  "plugin.ts": ["errors.ts", "files.ts", "text", "image", "checkpoint", "device", "tensor", "nn"],
+  "plugin.ts": [
+    "errors.ts",
+    "files.ts",
+    "text",
+    "image",
+    "checkpoint",
+    "device",
+    "tensor",
+    "nn",
+    "train",
+  ],
 };
 
 /** The only files that may use the host's own interface. */

@@ -10,14 +10,15 @@ import { evalCommand, evalFromFlags } from "./eval_command.ts";
 import { type Command, helpText, parseFlags } from "./flags.ts";
 import { nearest } from "./nearest.ts";
 import { phantomsCommand, writePhantoms } from "./phantoms_command.ts";
+import { recipeCommand, trainRecipe } from "./recipe_command.ts";
 import { runCommand, runFromFlags } from "./run_command.ts";
 import { processTerminal as terminal } from "./terminal.ts";
+import { trainCommand, trainFromFlags } from "./train_command.ts";
 
 /** Commands that are planned, and what there is instead. */
 const planned: Readonly<Record<string, string>> = {
-  train: "training is not available yet; available now: run, eval, doctor, bench, parity",
   zoo:
-    "available now: zoo phantoms; the checkpoint catalogue is not available yet, fetch a checkpoint yourself and give its folder to run --checkpoint",
+    "available now: zoo phantoms, zoo train; the checkpoint catalogue is not available yet, fetch a checkpoint yourself and give its folder to run --checkpoint",
 };
 
 const elsewhere: Readonly<Record<string, string>> = {
@@ -31,8 +32,12 @@ function overview(): string {
   const rows = [
     [runCommand.name, runCommand.about],
     [evalCommand.name, evalCommand.about],
+    [trainCommand.name, trainCommand.about],
     [doctorCommand.name, doctorCommand.about],
-    ["zoo", "zoo phantoms: draws phantoms and writes them as a dataset"],
+    [
+      "zoo",
+      "zoo phantoms: draws phantoms and writes them as a dataset; zoo train: trains a small checkpoint",
+    ],
     ...Object.entries(elsewhere),
     ...Object.keys(planned).filter((name) => name !== "zoo").map((name) => [
       name,
@@ -69,6 +74,9 @@ async function dispatch(args: readonly string[], signal: AbortSignal): Promise<v
   if (name === evalCommand.name) {
     return await withFlags(evalCommand, rest, (flags) => evalFromFlags(flags, terminal, signal));
   }
+  if (name === trainCommand.name) {
+    return await withFlags(trainCommand, rest, (flags) => trainFromFlags(flags, terminal, signal));
+  }
   if (name === doctorCommand.name) {
     return await withFlags(doctorCommand, rest, ({ json }) => doctor(json, terminal));
   }
@@ -78,6 +86,11 @@ async function dispatch(args: readonly string[], signal: AbortSignal): Promise<v
       rest.slice(1),
       (flags) => writePhantoms(flags, terminal, signal),
     );
+  }
+  if (name === "zoo" && rest[0] === "train") {
+    const { values, positional, help } = parseFlags(recipeCommand, rest.slice(1));
+    if (help) return terminal.out(helpText(recipeCommand));
+    return await trainRecipe(positional, values, terminal, signal);
   }
   if (Object.hasOwn(planned, name)) {
     if (rest.includes("--help")) return terminal.out(`${name}: ${planned[name]}\n`);
@@ -92,6 +105,7 @@ async function dispatch(args: readonly string[], signal: AbortSignal): Promise<v
   const known = [
     runCommand.name,
     evalCommand.name,
+    trainCommand.name,
     doctorCommand.name,
     ...Object.keys(elsewhere),
     ...Object.keys(planned),

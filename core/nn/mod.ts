@@ -29,6 +29,7 @@ export {
 } from "./clip_vision.ts";
 export { type GenerateSetup, Generation, type SamplingOptions } from "./generate.ts";
 export { type Initialiser, initialValues } from "./initialise.ts";
+export { initialEntry, initialSource } from "./initial_source.ts";
 export {
   denseFeedForward,
   denseFeedForwardParameters,
@@ -75,5 +76,6 @@ export {
   samPromptTokens,
 } from "./sam_prompt.ts";
 export { type Trace, traceAt, TraceCollector } from "./trace.ts";
+export { type Trained, trainedEntries } from "./trained_entries.ts";
 export { type SpecMaker, specMaker, usualInit } from "./specs.ts";
 export { linearLayer, lookup, normLayer, normLayer2d, projection } from "./layers.ts";

@@ -84,14 +84,16 @@ export function moeFeedForward(
   return { y: scope.keep(combineExperts(routing, outputs, residual)), routing, logits };
 }
 
-/** Whether a matrix of the expert, or an adapter of it, is differentiated. */
+/**
+ * Whether a matrix of the expert or an adapter of it is differentiated, or an adapter drops some of its input: a block that is
+ * recomputed runs outside of the differentiation first.
+ */
 function isTrained(expert: ParameterScope): boolean {
-  return ["gate_proj.weight", "up_proj.weight", "down_proj.weight"].some((name) =>
-    isDifferentiated(
-      expert.weight(name),
-      ...expert.adaptersOf(name).flatMap(({ a, b }) => [a, b]),
-    )
-  );
+  return ["gate_proj.weight", "up_proj.weight", "down_proj.weight"].some((name) => {
+    const adapters = expert.adaptersOf(name);
+    return adapters.some(({ dropout }) => dropout !== undefined) ||
+      isDifferentiated(expert.weight(name), ...adapters.flatMap(({ a, b }) => [a, b]));
+  });
 }
 
 /** Outputs of the experts, f32 [E * capacity, H], from products that take their rows from `x` and skip empty slots. */

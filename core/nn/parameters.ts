@@ -134,9 +134,9 @@ export class Parameters {
   }
 }
 
-/** A tensor that is read from the device when asked for. */
-function deferredTensor(
-  spec: ParameterSpec,
+/** A float tensor whose bytes are made when asked for, and not kept. */
+export function deferredTensor(
+  spec: Pick<ParameterSpec, "name" | "shape" | "stored">,
   read: () => Promise<Uint8Array<ArrayBuffer>>,
 ): TensorEntry {
   return {
@@ -206,18 +206,33 @@ function matrixShape(spec: ParameterSpec): [number, number] {
   return [rows, elementCount(spec.shape.slice(1))];
 }
 
-function storageOf(spec: ParameterSpec, dtype: WeightStorage): WeightStorage {
-  return spec.keep === "matrix" ? dtype : spec.keep === "half" && dtype !== "f32" ? "f16" : "f32";
+/** No parameter is kept wide on purpose. */
+const none = () => false;
+
+function storageOf(
+  { name, keep }: ParameterSpec,
+  { dtype = "f32", float = none }: Pick<PlaceOptions, "dtype" | "float">,
+): WeightStorage {
+  if (float(name)) return "f32";
+  return keep === "matrix" ? dtype : keep === "half" && dtype !== "f32" ? "f16" : "f32";
 }
 
-/** Bytes that the parameters take on a device. Nothing is allocated. */
-export function parameterBytes(specs: readonly ParameterSpec[], dtype: WeightStorage): number {
+/**
+ * Bytes that the parameters take on a device. Nothing is allocated.
+ *
+ * @param float As {@linkcode PlaceOptions.float}.
+ */
+export function parameterBytes(
+  specs: readonly ParameterSpec[],
+  dtype: WeightStorage,
+  float: (name: string) => boolean = none,
+): number {
   return specs.reduce(
     (sum, spec) =>
       sum +
       (spec.keep === "tensor"
         ? 4 * elementCount(spec.shape)
-        : weightBytes(...matrixShape(spec), storageOf(spec, dtype))),
+        : weightBytes(...matrixShape(spec), storageOf(spec, { dtype, float }))),
     0,
   );
 }
@@ -226,6 +241,8 @@ export function parameterBytes(specs: readonly ParameterSpec[], dtype: WeightSto
 export interface PlaceOptions {
   /** Storage of the parameters kept as `matrix`. Default `f32`. */
   readonly dtype?: WeightStorage;
+  /** Parameters that stay f32 whatever the storage, such as those that are trained. Default: none. */
+  readonly float?: (name: string) => boolean;
   /** Called with bytes on the device so far and in all, as {@linkcode parameterBytes} counts them. */
   readonly progress?: (done: number, total: number) => void;
   /** Stops with its reason as the error and releases what was placed. */
@@ -237,11 +254,11 @@ const chunkElements = 4 * 2 ** 20;
 async function place(
   device: Device,
   specs: readonly ParameterSpec[],
-  { dtype = "f32", progress, signal }: PlaceOptions,
+  { dtype = "f32", float = none, progress, signal }: PlaceOptions,
   rowsOf: (spec: ParameterSpec, first: number, count: number) => Promise<Float32Array<ArrayBuffer>>,
 ): Promise<Parameters> {
   const values = new Map<string, Tensor | Weight>();
-  const total = parameterBytes(specs, dtype);
+  const total = parameterBytes(specs, dtype, float);
   let done = 0;
   try {
     for (const spec of specs) {
@@ -255,7 +272,7 @@ async function place(
         );
         done += 4 * rows * columns;
       } else {
-        const storage = storageOf(spec, dtype);
+        const storage = storageOf(spec, { dtype, float });
         const writer = new WeightWriter(device, rows, columns, storage);
         const step = Math.max(1, Math.floor(chunkElements / Math.max(1, columns)));
         for (let first = 0; first < rows; first += step) {

@@ -1,5 +1,5 @@
 /**
- * Training: optimisers, clipping, schedules.
+ * Training: optimisers, clipping, schedules, stages, runs in a folder.
  *
  * @module
  */
@@ -36,6 +36,13 @@ export {
 } from "./weight_decay.ts";
 export { type Stage, type StageAdapters, type StageSchedule, stageSchedule } from "./stage.ts";
 export { adaptedModules, adapterConfig, StageParameters, trainsWhole } from "./stage_parameters.ts";
+export {
+  llamaActivationBytes,
+  type LlamaLoad,
+  stageWeightBytes,
+  totalBytes,
+  type TrainingMemory,
+} from "./memory.ts";
 export { lossPlot } from "./loss_plot.ts";
 export {
   type EvaluationRecord,

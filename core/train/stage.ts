@@ -81,4 +81,6 @@ export interface Stage {
   readonly maxTokens: number;
   /** What it is trained on: dataset and what of it. */
   readonly data: readonly string[];
+  /** Tasks of the examples that it learns from, as the system is asked for them. Default: all that the system has. */
+  readonly tasks?: readonly string[];
 }

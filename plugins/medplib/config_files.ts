@@ -12,10 +12,11 @@ import { towerFolder } from "./release_files.ts";
 type Json = Record<string, unknown>;
 
 /** Values of a JSON object with their types checked; messages name the file and the key. */
-class Fields {
+export class Fields {
   readonly #file: string;
   readonly #json: Json;
 
+  /** @param file For messages. */
   constructor(file: string, json: Json) {
     this.#file = file;
     this.#json = json;
@@ -95,10 +96,14 @@ function countBlocks(tensors: CheckpointSource, name: (n: number) => string): nu
   return count;
 }
 
-/** The tower's sizes: its own configuration file if the directory has one, else from shapes with CLIP's 64-wide heads. */
-async function readClip(
+/**
+ * The tower's sizes: its own configuration file if the directory has one, else from shapes with CLIP's 64-wide heads.
+ *
+ * @param file Name of that file; undefined where nobody says.
+ */
+export async function readClip(
   { folder, tensors }: CheckpointFolder,
-  name: string | undefined,
+  file: string | undefined,
 ): Promise<MedplibConfig["clip"]> {
   const prefix = names.clip;
   const [hiddenSize, , patchSize] = shapeOf(
@@ -119,8 +124,7 @@ async function readClip(
     imageSize: Math.round(Math.sqrt(positions - 1)) * patchSize,
     layers: countBlocks(tensors, (n) => `${prefix}encoder.layers.${n}.layer_norm1.weight`),
   };
-  const file = `${name}/config.json`;
-  if (name === undefined || !await folder.has(file)) {
+  if (file === undefined || !await folder.has(file)) {
     return { ...paper.clip, ...shapes, heads: Math.max(1, Math.round(hiddenSize / 64)) };
   }
   const json = await readJson(folder, file);
@@ -138,7 +142,8 @@ async function readClip(
   };
 }
 
-function readSam(
+/** Sizes of SAM-Med2D, from its shapes. */
+export function readSam(
   tensors: CheckpointSource,
 ): Pick<MedplibConfig, "sam" | "samDecoder" | "maskInputChannels"> {
   const encoder = `${names.sam}image_encoder.`, decoder = `${names.sam}mask_decoder.`;
@@ -225,6 +230,22 @@ function readMoe(fields: Fields, layers: number): MedplibConfig["moe"] {
   };
 }
 
+/** Sizes of the language model. */
+export function readLlama(fields: Fields): MedplibConfig["llama"] {
+  const heads = fields.count("num_attention_heads");
+  return {
+    vocabulary: fields.count("vocab_size"),
+    hiddenSize: fields.count("hidden_size"),
+    intermediateSize: fields.count("intermediate_size"),
+    layers: fields.count("num_hidden_layers"),
+    heads,
+    keyHeads: fields.count("num_key_value_heads", heads),
+    maxPositions: fields.count("max_position_embeddings", 4096),
+    epsilon: fields.number("rms_norm_eps", 1e-6),
+    theta: fields.number("rope_theta", 10000),
+  };
+}
+
 /**
  * Configuration of a released MedPLIB directory.
  *
@@ -237,23 +258,13 @@ export async function readMedplibConfig(checkpoint: CheckpointFolder): Promise<M
   if (fields.is("region_geo_sampler", true)) {
     fields.refuse("region_geo_sampler", "is true; the released model does not have it");
   }
-  const heads = fields.count("num_attention_heads");
-  const layers = fields.count("num_hidden_layers");
   const dtype = tensors.get("model.embed_tokens.weight")?.dtype;
+  const tower = towerFolder(json);
+  const llama = readLlama(fields);
   return {
-    llama: {
-      vocabulary: fields.count("vocab_size"),
-      hiddenSize: fields.count("hidden_size"),
-      intermediateSize: fields.count("intermediate_size"),
-      layers,
-      heads,
-      keyHeads: fields.count("num_key_value_heads", heads),
-      maxPositions: fields.count("max_position_embeddings", 4096),
-      epsilon: fields.number("rms_norm_eps", 1e-6),
-      theta: fields.number("rope_theta", 10000),
-    },
-    moe: readMoe(fields, layers),
-    clip: await readClip(checkpoint, towerFolder(json)),
+    llama,
+    moe: readMoe(fields, llama.layers),
+    clip: await readClip(checkpoint, tower && `${tower}/config.json`),
     visionLayer: fields.number("mm_vision_select_layer", -2),
     ...readSam(tensors),
     maxRegionPoints: fields.count("max_sample_point", 512),

@@ -28,6 +28,9 @@ import { readMedplibConfig } from "./config_files.ts";
 import { MedplibModel } from "./model.ts";
 import { ignoredNames, medplibParameters } from "./params.ts";
 import { makeCompanions, readCompanions } from "./release_files.ts";
+import { prepareStage } from "./stage_run.ts";
+import { parts } from "./stage_start.ts";
+import { stages } from "./stages.ts";
 
 export type { MedplibConfig, MoeConfig } from "./config.ts";
 
@@ -74,8 +77,12 @@ export const medplib: Plugin<MedplibConfig> = {
   },
   tasks: ["vqa", "region-vqa", "ground-mask"],
   presets,
+  stages,
+  parts,
+  trainingData: "mecovqa",
   params: medplibParameters,
   readConfig: readMedplibConfig,
   load,
   init,
+  prepareStage,
 };

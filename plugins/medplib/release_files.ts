@@ -52,13 +52,55 @@ export async function readCompanions(
   return files;
 }
 
+/** Files of the tokenizer. */
+const tokenizerNames = ["tokenizer.model", "tokenizer_config.json"];
+
+/**
+ * The companion files of a model that was put together: configurations from its sizes, the tokenizer's own files with
+ * MedPLIB's tokens added.
+ *
+ * @param folder Of the language model.
+ * @param ids Numbers of the added tokens.
+ */
+export async function joinCompanions(
+  folder: FolderSource,
+  config: MedplibConfig,
+  ids: Readonly<Record<string, number>>,
+): Promise<Map<string, Uint8Array>> {
+  const files = makeCompanions(config);
+  const made = files.get("special_tokens_map.json")!;
+  for (const name of [...tokenizerNames, "special_tokens_map.json"]) files.delete(name);
+  const found = await readCompanions(folder, {});
+  for (const name of tokenizerNames) {
+    const bytes = found.get(name);
+    if (bytes !== undefined) files.set(name, bytes);
+  }
+  files.set("special_tokens_map.json", made);
+  files.set("added_tokens.json", json(ids));
+  return files;
+}
+
+/** The same files for a model of other experts: the configuration says how many there are and how tokens find them. */
+export function withExperts(
+  companions: ReadonlyMap<string, Uint8Array>,
+  config: MedplibConfig,
+): Map<string, Uint8Array> {
+  const own = JSON.parse(new TextDecoder().decode(companions.get("config.json")));
+  const release = releaseConfig(config);
+  const { architectures, model_type, moe } = release;
+  return new Map([
+    ...companions,
+    ["config.json", json({ ...own, architectures, "model_type": model_type, moe })],
+  ]);
+}
+
 const towerName = "clip-vision";
 const json = (value: unknown) => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
 
-/** The companion files of a model made from a configuration, with the built-in tokenizer. */
-export function makeCompanions(config: MedplibConfig): Map<string, Uint8Array> {
+/** `config.json` of a release of these sizes. */
+function releaseConfig(config: MedplibConfig) {
   const { llama, moe, clip } = config;
-  const release = {
+  return {
     "architectures": ["MedPLIBForCausalLM"],
     "model_type": "medplib_moe_llama",
     "bos_token_id": 1,
@@ -102,6 +144,11 @@ export function makeCompanions(config: MedplibConfig): Map<string, Uint8Array> {
       "router_aux_loss_coef": moe.auxLossWeight,
     },
   };
+}
+
+/** The companion files of a model made from a configuration, with the built-in tokenizer. */
+export function makeCompanions(config: MedplibConfig): Map<string, Uint8Array> {
+  const { llama, clip } = config;
   const tower = {
     "model_type": "clip_vision_model",
     "hidden_size": clip.hiddenSize,
@@ -114,7 +161,7 @@ export function makeCompanions(config: MedplibConfig): Map<string, Uint8Array> {
     "layer_norm_eps": clip.epsilon,
   };
   return new Map<string, Uint8Array>([
-    ["config.json", json(release)],
+    ["config.json", json(releaseConfig(config))],
     ["generation_config.json", json({ "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0 })],
     [`${towerName}/config.json`, json(tower)],
     ...builtInTokenizerFiles(llama.maxPositions),

@@ -48,6 +48,7 @@ export const stages: readonly MedplibStage[] = [
     epochs: 1,
     maxTokens: 2048,
     data: ["llava_med: 330k alignment pairs"],
+    tasks: ["vqa"],
     experts: false,
   },
   {
@@ -82,6 +83,7 @@ export const stages: readonly MedplibStage[] = [
       "vqa_med: 2019 and 2021",
       "vqa_rad",
     ],
+    tasks: ["vqa", "region-vqa"],
     experts: false,
   },
   {
@@ -103,6 +105,7 @@ export const stages: readonly MedplibStage[] = [
     epochs: 10,
     maxTokens: 2048,
     data: ["mecovqa: Grounding"],
+    tasks: ["ground-mask"],
     experts: false,
   },
   {

@@ -7,7 +7,7 @@
 import { thresholdMask } from "./postprocess.ts";
 import type { Mask } from "@medvlm/core";
 import type { Parameters } from "@medvlm/core/nn";
-import { argmax, type Tensor } from "@medvlm/core/tensor";
+import { argmax, crossEntropy, type Tensor, tensor } from "@medvlm/core/tensor";
 import type { MedplibConfig } from "./config.ts";
 import { evaluationRouting } from "./language.ts";
 import type { TrainingBatch } from "./training_batch.ts";
@@ -19,6 +19,8 @@ export interface ForcedAnswers {
   readonly right: readonly boolean[];
   /** The mask of every `<SEG>`, in the order of the batch's masks. */
   readonly masks: readonly Mask[];
+  /** Mean cross-entropy of the answers' tokens; NaN where none counts. */
+  readonly loss: number;
 }
 
 /** Answers a batch with the right answers as context. Waits for the device. */
@@ -29,13 +31,16 @@ export async function forcedAnswers(
   positions: Tensor,
 ): Promise<ForcedAnswers> {
   const { device } = p;
-  let choosing: Promise<ArrayLike<number>>;
+  let choosing: Promise<ArrayLike<number>>, summing: Promise<ArrayLike<number>>;
   let decoding: { members: readonly number[]; logits: Promise<Float32Array> }[] = [];
   {
     using _scope = device.scope();
     const routing = evaluationRouting(config, device, 0);
     const { hidden, logits } = decodeBatch(p, batch, config, { routing });
     choosing = argmax(logits).read();
+    summing = batch.targets.length === 0
+      ? Promise.resolve([NaN])
+      : crossEntropy(logits, tensor(device, batch.targets)).readFloats();
     if (batch.masks.length > 0) {
       decoding = batchMasks(p, hidden, batch, config, positions)
         .map(({ members, logits }) => ({ members, logits: logits.readFloats() }));
@@ -55,5 +60,5 @@ export async function forcedAnswers(
       masks[n] = thresholdMask(own, batch.masks[n]!.mask, config.maskThreshold);
     });
   }
-  return { right, masks };
+  return { right, masks, loss: (await summing)[0]! };
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Mask } from "@medvlm/core";
+import type { Mask } from "@medvlm/core";
 import type { MedplibConfig } from "./config.ts";
 import type { Size } from "./postprocess.ts";
 import { ignoredLabel, imagePlaceholder, regionPlaceholder } from "./prompt.ts";

@@ -103,7 +103,9 @@ export function trainingSample(
 }
 
 /** The conversation of an example, the picture in its first turn. */
-export function turnsOf({ history = [], prompt, answer }: Example): RecordTurn[] {
+export function turnsOf(
+  { history = [], prompt, answer }: Pick<Example, "history" | "prompt" | "answer">,
+): RecordTurn[] {
   const rounds = [...history, { question: prompt, answer }];
   return rounds.flatMap(({ question, answer }, n): RecordTurn[] => [
     { from: "human", value: n === 0 ? `<image>\n${question}` : question },

@@ -188,8 +188,12 @@ export async function surveyOf(selection: Selection): Promise<Survey> {
   };
 }
 
-/** The error of a selection without examples. */
-export function nothingSelected({ reader, folder }: Selection, survey: Survey): InputError {
+/** The error of a selection without examples. @param what What was to be done with them. */
+export function nothingSelected(
+  { reader, folder }: Selection,
+  survey: Survey,
+  what: "evaluate" | "train" = "evaluate",
+): InputError {
   const [first] = survey.problems;
   const why = first === undefined
     ? "no example fits; choose another --split or --task"
@@ -198,6 +202,6 @@ export function nothingSelected({ reader, folder }: Selection, survey: Survey): 
     }: ${first.message}; check the folders of --data and --images`;
   return new InputError(
     "NOTHING_SELECTED",
-    `Cannot evaluate on "${folder.name}" as ${reader.name}: ${why}`,
+    `Cannot ${what} on "${folder.name}" as ${reader.name}: ${why}`,
   );
 }

@@ -1,0 +1,408 @@
+/**
+ * Trains one stage of a system on a dataset, in a folder.
+ *
+ * @module
+ */
+import {
+  type Device,
+  DeviceError,
+  type Example,
+  InputError,
+  openDevice,
+  type OpenDeviceOptions,
+  openFolder,
+  type Plugin,
+  type PreparedStage,
+  type StageLoad,
+  type StageRun,
+  type WeightStorage,
+  writeAtomic,
+} from "@medvlm/core";
+import { diskFolder } from "@medvlm/core/checkpoint";
+import {
+  isStep,
+  learningRate,
+  runFiles,
+  type RunResult,
+  type Stage,
+  stageSchedule,
+  Trainer,
+  trainInFolder,
+  type TrainingMemory,
+} from "@medvlm/core/train";
+import type { Problem } from "../data/reader.ts";
+import { taskFor } from "../eval/asking.ts";
+import { noteProblems } from "../eval/evaluate.ts";
+import { counted } from "../eval/evaluation.ts";
+import { nothingSelected, selected, type Selection, surveyOf } from "../eval/selection.ts";
+import { makeFolder } from "../run.ts";
+import { notice } from "../run_output.ts";
+import { formatTime, Progress, type Terminal } from "../terminal.ts";
+import { examplesFingerprint, weightsFingerprint } from "./identity.ts";
+import { Lessons } from "./lessons.ts";
+import { checkTrainingMemory, memoryText } from "./memory_check.ts";
+import { holdOut } from "./order.ts";
+import { TrainingProgress } from "./progress.ts";
+import { openStart, type StartPaths } from "./start.ts";
+
+/** How a stage is trained. What is left out is as the stage says. */
+export interface TrainStageOptions {
+  /** The stage. */
+  readonly stage: Stage;
+  /** What it starts from. */
+  readonly start: StartPaths;
+  /** Folder of the run, made when missing. */
+  readonly out: string;
+  /** Where to compute. */
+  readonly device: NonNullable<OpenDeviceOptions["device"]>;
+  /** Storage of the frozen matrices. */
+  readonly dtype: WeightStorage;
+  /** Optimiser steps in all; in place of epochs. */
+  readonly steps?: number | undefined;
+  /** Passes over the data. */
+  readonly epochs?: number | undefined;
+  /** Samples of an optimiser step. */
+  readonly batch?: number | undefined;
+  /** Batches that they are divided into. */
+  readonly accumulation: number;
+  /** Highest learning rate. */
+  readonly rate?: number | undefined;
+  /** Longest conversation in tokens. */
+  readonly maxTokens?: number | undefined;
+  /** Of everything that is drawn. */
+  readonly seed: number;
+  /** Compute decoder layers again on the way back. */
+  readonly recompute: boolean;
+  /** Steps between checkpoints. */
+  readonly saveEvery: number;
+  /** Steps between measurements on what is held out; one more comes at the end. */
+  readonly evaluateEvery?: number | undefined;
+  /** Share of the patients that is held out. */
+  readonly heldOut: number;
+  /** Print one JSON document and nothing else to standard output. */
+  readonly json: boolean;
+  /** Check every kernel. */
+  readonly debug: boolean;
+  /** Ends the run with a checkpoint. */
+  readonly signal: AbortSignal;
+}
+
+/** Names of what a run leaves besides `runFiles`. */
+export const trainFiles = {
+  /** The trained model in the official layout. */
+  model: "model",
+  /** The adapters in peft's layout. */
+  adapter: "adapter",
+  /** Settings and results. */
+  summary: "summary.json",
+} as const;
+
+/** Examples that a system can be trained on, and what was left out. */
+async function readExamples<C>(
+  plugin: Plugin<C>,
+  { name: stageName, tasks }: Stage,
+  selection: Selection,
+  terminal: Terminal,
+): Promise<Example[]> {
+  const examples: Example[] = [], problems: Problem[] = [];
+  let skipped = 0, unsupported = 0, other = 0;
+  const report = (problem: Problem) => {
+    skipped++;
+    if (problems.length < 3) problems.push(problem);
+  };
+  for await (const example of selected(selection, report)) {
+    const { split, task } = example;
+    // Without a choice everything is for training that the dataset does not keep for something else.
+    if (selection.split === undefined && split !== undefined && split !== "train") continue;
+    const as = taskFor(plugin, task);
+    if (as === undefined) unsupported++;
+    else if (tasks?.includes(as) === false) other++;
+    else examples.push(example);
+  }
+  noteProblems("Left out", problems, skipped, terminal);
+  if (unsupported > 0) {
+    terminal.note(`Left out: ${counted(unsupported, "example")} of tasks without a counterpart\n`);
+  }
+  if (other > 0) {
+    terminal.note(
+      `Left out: ${counted(other, "example")} of other tasks than stage ${stageName} learns (${
+        tasks!.join(", ")
+      })\n`,
+    );
+  }
+  if (examples.length === 0) throw nothingSelected(selection, await surveyOf(selection), "train");
+  return examples;
+}
+
+/** Rows of the longest conversation: that with most characters. */
+function longestRows(stage: PreparedStage, examples: readonly Example[]): number {
+  const length = ({ prompt, answer, history = [] }: Example) =>
+    history.reduce(
+      (sum, turn) => sum + turn.question.length + turn.answer.length,
+      prompt.length + answer.length,
+    );
+  return stage.rows(
+    examples.reduce((longest, example) => length(example) > length(longest) ? example : longest),
+  );
+}
+
+/** Settings that decide every number of a run. */
+interface Plan {
+  readonly steps: number;
+  readonly batch: number;
+  readonly rate: number;
+  readonly taught: readonly Example[];
+  readonly held: readonly Example[];
+}
+
+function planOf(
+  { stage, steps, epochs = stage.epochs, batch = stage.batch, ...rest }: TrainStageOptions,
+  examples: readonly Example[],
+): Plan {
+  const { accumulation, heldOut, seed, rate = stage.schedule.rate } = rest;
+  if (batch % accumulation !== 0) {
+    throw new InputError(
+      "USAGE",
+      `Cannot divide --batch ${batch} into --accumulation ${accumulation} equal parts: choose a divisor`,
+    );
+  }
+  const { taught, held } = holdOut(examples, heldOut, seed);
+  if (heldOut > 0 && held.length === 0) {
+    throw new InputError(
+      "USAGE",
+      "Cannot hold anything out: all examples are of one picture or patient; leave --held-out and --evaluate-every out",
+    );
+  }
+  const perEpoch = Math.ceil(taught.length / batch);
+  return { steps: steps ?? Math.ceil(epochs * perEpoch), batch, rate, taught, held };
+}
+
+/** Everything that must be the same for a run to go on, as text. */
+async function identityOf<C>(
+  plugin: Plugin<C>,
+  prepared: PreparedStage,
+  options: TrainStageOptions,
+  { steps, batch, rate, taught }: Plan,
+): Promise<string> {
+  const { stage, accumulation, dtype, seed, maxTokens } = options;
+  return JSON.stringify({
+    plugin: plugin.name,
+    stage: stage.name,
+    steps,
+    batch,
+    accumulation,
+    rate,
+    seed,
+    dtype,
+    maxTokens: maxTokens ?? stage.maxTokens,
+    weights: await weightsFingerprint(prepared.tensors),
+    examples: await examplesFingerprint(taught),
+  });
+}
+
+async function openRun(
+  prepared: PreparedStage,
+  device: Device,
+  { dtype, seed, recompute, maxTokens, signal }: TrainStageOptions,
+  terminal: Terminal,
+): Promise<StageRun> {
+  const progress = new Progress(terminal, "Loading");
+  try {
+    return await prepared.open({
+      device,
+      dtype,
+      seed,
+      recompute,
+      progress: (done, total) => progress.update(done, total),
+      signal,
+      ...(maxTokens === undefined ? {} : { maxTokens }),
+    });
+  } catch (error) {
+    if (signal.aborted) throw new DeviceError("STOPPED", "Stopped before the first step");
+    throw error;
+  } finally {
+    progress.end();
+  }
+}
+
+/** Writes model and adapters below the folder of the run. */
+async function saveModel(run: StageRun, out: string): Promise<string[]> {
+  const model = `${out}/${trainFiles.model}`, adapter = `${out}/${trainFiles.adapter}`;
+  const folder = (path: string) => {
+    const { name, write } = diskFolder(path);
+    // Files of a release lie in folders of their own, such as the vision tower's.
+    return {
+      name,
+      async write(file: string, chunks: Parameters<typeof write>[1]) {
+        await makeFolder(`${path}/${file}`.replace(/\/[^/]*$/, ""));
+        await write(file, chunks);
+      },
+    };
+  };
+  await run.save(folder(model));
+  if (run.saveAdapter === undefined) return [model];
+  await run.saveAdapter(folder(adapter));
+  return [model, adapter];
+}
+
+/** Removes what a killed process left half written. */
+async function removeHalves(folder: string): Promise<void> {
+  for await (const { name, isFile } of Deno.readDir(folder)) {
+    if (isFile && name.endsWith(".part")) await Deno.remove(`${folder}/${name}`);
+  }
+}
+
+/** What a run came to, for `summary.json` and `--json`. */
+function summaryDocument<C>(
+  plugin: Plugin<C>,
+  options: TrainStageOptions,
+  plan: Plan,
+  found: {
+    readonly device: Device;
+    readonly memory: TrainingMemory;
+    readonly result: RunResult;
+    readonly identity: string;
+    readonly skipped: number;
+    readonly files: readonly string[];
+  },
+): Record<string, unknown> {
+  const { device, memory, result: { log }, identity, skipped, files } = found;
+  const steps = log.filter(isStep);
+  const milliseconds = steps.reduce((sum, step) => sum + step.milliseconds, 0);
+  const tokens = steps.reduce((sum, step) => sum + step.tokens, 0);
+  const { stage, start, recompute, heldOut } = options;
+  return {
+    notice,
+    plugin: plugin.name,
+    stage: stage.name,
+    start,
+    settings: { ...JSON.parse(identity), recompute, "held-out": heldOut },
+    examples: { taught: plan.taught.length, held: plan.held.length, skipped },
+    device: { backend: device.kind, name: device.info.name },
+    memory: { planned: memory, peak: device.memory.peak },
+    loss: { first: steps[0]?.loss ?? null, last: steps.at(-1)?.loss ?? null },
+    measures: log.flatMap((line) => isStep(line) ? [] : [{ after: line.after, ...line.metrics }]),
+    seconds: Math.round(milliseconds / 100) / 10,
+    "tokens_per_second": Math.round(1000 * tokens / Math.max(1, milliseconds)),
+    files,
+  };
+}
+
+function summaryText(document: Record<string, unknown>, { log }: RunResult): string {
+  const steps = log.filter(isStep);
+  const seconds = document.seconds as number;
+  return [
+    `Done:     ${steps.length} steps in ${formatTime(1000 * seconds)}, loss ${
+      steps[0]?.loss.toPrecision(4)
+    } to ${steps.at(-1)?.loss.toPrecision(4)}`,
+    ...(document.files as string[]).map((file) => `Written:  ${file}`),
+  ].join("\n") + "\n";
+}
+
+/**
+ * Trains a stage in a folder until all steps are done, and writes the model. Where the folder holds an unfinished run of the
+ * same settings, that run goes on.
+ *
+ * @throws {InputError} for wrong usage, data that cannot be used, a folder of another run, files that cannot be written.
+ * @throws {DeviceError} when the stage does not fit, gradients are not finite, and code `STOPPED` after the signal.
+ */
+export async function trainStage<C>(
+  plugin: Plugin<C>,
+  selection: Selection,
+  options: TrainStageOptions,
+  terminal: Terminal,
+): Promise<void> {
+  const { stage, out, dtype, accumulation, recompute, seed, json, signal } = options;
+  const say = json ? () => {} : (text: string) => terminal.out(text);
+  await using start = await openStart(plugin, stage.name, options.start, seed);
+  const { prepared } = start;
+  const examples = await readExamples(plugin, stage, selection, terminal);
+  const plan = planOf(options, examples);
+  const { steps, batch, rate, taught, held } = plan;
+  await using device = await openDevice({ device: options.device, checked: options.debug });
+  const load: StageLoad = {
+    dtype,
+    batch: batch / accumulation,
+    rows: longestRows(prepared, examples),
+    recompute,
+  };
+  checkTrainingMemory(prepared, load, accumulation, device, Deno.systemMemoryInfo().available);
+  const memory = prepared.memory(load);
+  say(
+    `${plugin.name}, stage ${stage.name}, on ${device.info.name} (${device.kind}), ${dtype}. ${notice}\n` +
+      `Data:     ${counted(taught.length, "example")}, ${held.length} held out\n` +
+      `Steps:    ${steps} of ${counted(batch, "sample")}, rate ${rate}\n` +
+      `Memory:   about ${memoryText(memory)}\n`,
+  );
+  const identity = await identityOf(plugin, prepared, options, plan);
+  const removeFolder = await makeFolder(out);
+  const progress = new TrainingProgress(terminal, steps);
+  try {
+    await removeHalves(out);
+    if (await (await openFolder(out)).has(runFiles.checkpoint)) {
+      say(`Going on: ${out}/${runFiles.checkpoint} has the steps so far\n`);
+    }
+    await using run = await openRun(prepared, device, options, terminal);
+    const lessons = new Lessons(run, taught, {
+      images: selection.images,
+      batch,
+      accumulation,
+      seed,
+      strict: selection.strict === true,
+      report: ({ message }) => terminal.note(`Left out: ${message}\n`),
+    });
+    const schedule = stageSchedule({ ...stage.schedule, rate }, steps);
+    using trainer = new Trainer(device, {
+      parameters: run.parameters,
+      async batches(step) {
+        // Where the host itself computes nothing else gives signals a chance to arrive.
+        if (device.kind === "wasm") await new Promise((resolve) => setTimeout(resolve));
+        return await lessons.batches(step);
+      },
+      loss: (one, step, part) => run.loss(one, step, part),
+      tokens: (one) => run.tokens(one),
+    }, {
+      steps,
+      rate: (step) => learningRate(schedule, step),
+      optimiser: {
+        betas: stage.betas,
+        ...(stage.maxNorm === undefined ? {} : { maxNorm: stage.maxNorm }),
+      },
+      identity,
+    });
+    const { evaluateEvery, saveEvery } = options;
+    const result = await trainInFolder(trainer, {
+      folder: out,
+      steps,
+      saveEvery,
+      progress: (line, remaining) => progress.show(line, remaining),
+      signal,
+      ...(evaluateEvery === undefined ? {} : { evaluateEvery }),
+      ...(held.length === 0 ? {} : { evaluate: () => lessons.measure(held) }),
+    });
+    progress.end();
+    if (!result.complete) {
+      throw new DeviceError(
+        "STOPPED",
+        `Stopped after ${trainer.step} of ${steps} steps: "${out}/${runFiles.checkpoint}" keeps them, and the same command goes on from there`,
+      );
+    }
+    const files = await saveModel(run, out);
+    const document = summaryDocument(plugin, options, plan, {
+      device,
+      memory,
+      result,
+      identity,
+      skipped: lessons.skipped,
+      files,
+    });
+    const text = JSON.stringify(document, null, 2) + "\n";
+    await writeAtomic(`${out}/${trainFiles.summary}`, text);
+    say(summaryText(document, result));
+    if (json) terminal.out(text);
+  } catch (error) {
+    // Only where nothing was written yet.
+    await removeFolder();
+    throw error;
+  }
+}
