@@ -15,6 +15,7 @@
  * @module
  */
 import { chestxDet } from "./chestx_det.ts";
+import { coco } from "./coco.ts";
 import { ctRate } from "./ct_rate.ts";
 import { iuXray, reportLists } from "./iu_xray.ts";
 import { llavaMed } from "./llava_med.ts";
@@ -65,6 +66,7 @@ export {
 export const datasets: Readonly<Record<string, DatasetReader>> = Object.fromEntries(
   [
     chestxDet,
+    coco,
     ctRate,
     indiana,
     iuXray,

@@ -4,6 +4,7 @@
  * @module
  */
 import { type Box, type Example, InputError } from "@medvlm/core";
+import { elementsById } from "./coco_document.ts";
 import { csvRecords } from "./csv.ts";
 import {
   asFields,
@@ -11,7 +12,6 @@ import {
   attributesOf,
   boxOfSize,
   FieldError,
-  type Fields,
   numbered,
   numberOf,
   optionalText,
@@ -45,18 +45,6 @@ async function annotationFile(reading: Reading): Promise<string> {
   return file;
 }
 
-/** The elements of a list by their `id`. */
-async function byId(reading: Reading, file: string, list: unknown, what: string) {
-  const found = new Map<number, Fields>();
-  for (const [index, value] of asList(list, what).entries()) {
-    await reading.attempt({ file }, () => {
-      const fields = asFields(value, `${what}[${index}]`);
-      found.set(numberOf(fields, "id"), fields);
-    });
-  }
-  return found;
-}
-
 function sizeOf(width: unknown, height: unknown): string | undefined {
   return width === undefined || height === undefined ? undefined : `${width}x${height}`;
 }
@@ -71,15 +59,15 @@ async function jsonPhrases(reading: Reading, name: string): Promise<Phrase[]> {
     );
   }
   const place = { file: name };
-  const images = await byId(reading, name, document.images, "images");
-  const categories = await byId(reading, name, document.categories, "categories");
+  const images = await elementsById(reading, name, document.images, "images");
+  const categories = await elementsById(reading, name, document.categories, "categories");
   const phrases: Phrase[] = [];
   for (const [index, value] of asList(document.annotations, "annotations").entries()) {
     const phrase = await reading.attempt(place, () =>
       numbered("annotations", index, () => {
         const fields = asFields(value);
-        const image = images.get(numberOf(fields, "image_id"));
-        const category = categories.get(numberOf(fields, "category_id"));
+        const image = images.get(textOf(fields, "image_id"))?.fields;
+        const category = categories.get(textOf(fields, "category_id"))?.fields;
         if (!image || !category) throw new FieldError("its image or category is not listed");
         return {
           place,
