@@ -7,7 +7,7 @@
 import { type CheckpointFolder, type CheckpointSource, InputError, readJson } from "@medvlm/core";
 import { type MedplibConfig, paper } from "./config.ts";
 import { names } from "./params.ts";
-import { towerFolder } from "./release_files.ts";
+import { decoderHeadsKey, towerFolder } from "./release_files.ts";
 
 type Json = Record<string, unknown>;
 
@@ -142,9 +142,14 @@ export async function readClip(
   };
 }
 
-/** Sizes of SAM-Med2D, from its shapes. */
+/**
+ * Sizes of SAM-Med2D, from its shapes.
+ *
+ * @param heads Of the decoder, where a file says. Default: SAM's 8; narrower decoders keep heads of 8 channels.
+ */
 export function readSam(
   tensors: CheckpointSource,
+  heads?: number,
 ): Pick<MedplibConfig, "sam" | "samDecoder" | "maskInputChannels"> {
   const encoder = `${names.sam}image_encoder.`, decoder = `${names.sam}mask_decoder.`;
   const [width, , patchSize] = shapeOf(tensors, `${encoder}patch_embed.proj.weight`, 4) as [
@@ -190,8 +195,7 @@ export function readSam(
     samDecoder: {
       width: outputWidth,
       depth: countBlocks(tensors, (n) => `${decoder}transformer.layers.${n}.norm1.weight`),
-      // No file records the decoder's heads: SAM has 8; narrower decoders keep heads of 8 channels.
-      heads: Math.max(1, Math.min(8, Math.floor(outputWidth / 8))),
+      heads: heads ?? Math.max(1, Math.min(8, Math.floor(outputWidth / 8))),
       mlpWidth,
       maskTokens,
       iouLayers: countBlocks(tensors, (n) => `${decoder}iou_prediction_head.layers.${n}.weight`),
@@ -266,7 +270,11 @@ export async function readMedplibConfig(checkpoint: CheckpointFolder): Promise<M
     moe: readMoe(fields, llama.layers),
     clip: await readClip(checkpoint, tower && `${tower}/config.json`),
     visionLayer: fields.number("mm_vision_select_layer", -2),
-    ...readSam(tensors),
+    // Not in the release: models of other sizes that were made here have it.
+    ...readSam(
+      tensors,
+      fields.is(decoderHeadsKey, undefined) ? undefined : fields.count(decoderHeadsKey),
+    ),
     maxRegionPoints: fields.count("max_sample_point", 512),
     maskThreshold: paper.maskThreshold,
     stored: dtype === "BF16" ? "BF16" : "F32",

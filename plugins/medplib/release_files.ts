@@ -19,6 +19,9 @@ const companionNames = [
 ];
 const limit = 2 ** 24;
 
+/** Where `config.json` has the heads of the mask decoder, which no official file records. */
+export const decoderHeadsKey = "mask_decoder_heads";
+
 /** The vision tower's folder inside the release, if it has one. */
 export function towerFolder(json: Record<string, unknown>): string | undefined {
   const path = json.mm_vision_tower ?? json.vision_tower;
@@ -130,6 +133,7 @@ function releaseConfig(config: MedplibConfig) {
     "max_sample_point": config.maxRegionPoints,
     "train_mask_decoder": true,
     "out_dim": config.samDecoder.width,
+    [decoderHeadsKey]: config.samDecoder.heads,
     "moe": {
       "moe_enable": true,
       "moe_mode": "dense",
