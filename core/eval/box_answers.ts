@@ -6,6 +6,8 @@
 import type { Box } from "./boxes.ts";
 import { digitsValue, roundHalfEven, stripText } from "./python_text.ts";
 
+export { gridToPixels as boxToPixels } from "../text/box_text.ts";
+
 const gridBox = /^\{<\p{Nd}{1,3}><\p{Nd}{1,3}><\p{Nd}{1,3}><\p{Nd}{1,3}>\}/u;
 
 /** The answer as the grounding script compares it: without `<unk>`, blanks and surrounding white space. */
@@ -27,9 +29,22 @@ export function parseBoxAnswer(answer: string): Box | undefined {
     : Array.from(match[0].matchAll(/\p{Nd}+/gu), ([digits]) => digitsValue(digits));
 }
 
-/** Grid numbers as pixels of an image: x / 100 * width, in this order of operations, not rounded, not clipped. */
-export function boxToPixels(box: Box, width: number, height: number): number[] {
-  return box.map((value, i) => value / 100 * (i % 2 === 0 ? width : height));
+/**
+ * The box that the demo of MiniGPT-v2 draws (`demo_v2.py`): an answer without phrases that has exactly four whole numbers,
+ * with a minus sign or not, whatever stands around them. The demo draws on the image at a width of 500 pixels: scaled by
+ * {@linkcode boxToPixels} and truncated.
+ *
+ * @returns grid numbers; `phrases` for an answer with phrases, which the demo reads one by one; undefined for no box
+ */
+export function parseDemoBox(answer: string): Box | "phrases" | undefined {
+  const last = answer.lastIndexOf("}");
+  // A phrase runs to a closing brace on its line that no bracket follows.
+  if (/<p>[^\n]*?\}(?!<)/.test(last < 0 ? answer : answer.slice(0, last + 1))) return "phrases";
+  const numbers = Array.from(
+    answer.matchAll(/(-?)(\p{Nd}+)/gu),
+    ([, sign, digits]) => (sign === "-" ? -1 : 1) * digitsValue(digits) + 0,
+  );
+  return numbers.length === 4 ? numbers : undefined;
 }
 
 /** Pixels rounded to the nearest whole number, as PFMVG's figures print them. */

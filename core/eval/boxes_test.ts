@@ -4,6 +4,7 @@ import { accuracyAtIouLitegpt, accuracyAtIouMetric } from "./accuracy_at_iou.ts"
 import {
   boxToPixels,
   parseBoxAnswer,
+  parseDemoBox,
   parseLabelledBoxes,
   removeBoxes,
   roundBox,
@@ -78,6 +79,13 @@ Deno.test("only answers that start with a box are valid", () => {
     assertEquals(parseBoxAnswer(answer), undefined);
   }
   assertEquals(parseBoxAnswer("{<١><2><3><4>}"), [1, 2, 3, 4]);
+});
+
+Deno.test("the demo takes any four numbers, unless phrases have boxes of their own", () => {
+  assertEquals(parseDemoBox("at [56, -12, 082, 31]"), [56, -12, 82, 31]);
+  assertEquals(parseDemoBox("{<5.5><12><82><31>}"), undefined);
+  assertEquals(parseDemoBox("<p>heart</p>{<1><2><3><4>} and"), "phrases");
+  assertEquals(parseDemoBox("<p>heart</p>{<1><2><3><4>"), [1, 2, 3, 4]);
 });
 
 Deno.test("LiteGPT's answers: boxes with names, exactly one blank between", () => {

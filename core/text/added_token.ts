@@ -38,10 +38,14 @@ export function contentOf(token: string | AddedToken): string {
   return typeof token === "string" ? token : token.content;
 }
 
-// Python's str.isspace, which differs from JavaScript's: it has the separators 1C to 1F and 85, not FEFF.
-const SPACES = "\\t-\\r\\x1c- \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
-const LEADING = new RegExp(`^[${SPACES}]+`);
-const SPACE = new RegExp(`[${SPACES}]`);
+/**
+ * The characters of Python's `str.isspace`, for a character class; it differs from JavaScript's: it has the separators 1C to
+ * 1F and 85, not FEFF.
+ */
+export const pythonSpaces =
+  "\\t-\\r\\x1c- \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+const LEADING = new RegExp(`^[${pythonSpaces}]+`);
+const SPACE = new RegExp(`[${pythonSpaces}]`);
 
 /** Removes white space at the start, by Python's definition of white space. */
 export function stripStart(text: string): string {

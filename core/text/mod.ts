@@ -1,11 +1,14 @@
 /**
- * Text: the tokenizer of the Llama family, decoding as tokens arrive, and conversation templates.
+ * Text: the tokenizer of the Llama family, decoding as tokens arrive, conversation templates, boxes in text.
  *
  * @module
  */
 export type { FileSource, FolderSource } from "../files.ts";
 export { type AddedToken, type SpecialTokens, strip } from "./added_token.ts";
 export type { BatchOptions, EncodedBatch } from "./batch.ts";
+export { blipCaption, blipQuestion, blipWords } from "./blip_text.ts";
+export { type BoxFault, type BoxRepair, type TextBox, type TextSpan } from "./box_scanner.ts";
+export { type GridBox, gridBoxText, gridSize, gridToPixels, pixelsToGrid } from "./box_text.ts";
 export {
   type ChatMessage,
   type ChatTemplate,
@@ -15,11 +18,28 @@ export {
   type TwoSeparatorTemplate,
 } from "./chat_template.ts";
 export {
+  boxIn,
+  type GroundedPart,
+  type GroundedText,
+  type GroundedTextStyle,
+  parseGroundedText,
+  type TextPhrase,
+  writeGroundedText,
+} from "./grounded_text.ts";
+export {
   type EncodeOptions,
   type LlamaBehaviour,
   LlamaTokenizer,
   type LlamaTokenizerOptions,
 } from "./llama_tokenizer.ts";
+export {
+  captionInstructions,
+  chestReportInstructions,
+  fillInstruction,
+  instructionSlot,
+  referInstructions,
+  vqaInstructions,
+} from "./instruction_pools.ts";
 export { PieceDecoder, SentencePiece, spaceSymbol } from "./sentencepiece.ts";
 export {
   buildSentencePieceModel,
