@@ -30,6 +30,18 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
     "nn",
     "train",
   ],
+  minigpt: [
+    "errors.ts",
+    "files.ts",
+    "plugin.ts",
+    "text",
+    "image",
+    "checkpoint",
+    "device",
+    "tensor",
+    "nn",
+    "train",
+  ],
 };
 
 /** The only files that may use the host's own interface. */

@@ -95,8 +95,25 @@ export function clipBlock(
     { causal, ...(keyLengths && { keyLengths }) },
   ).reshape(batch * queries, hiddenSize);
   const attended = linearLayer(attend, "out_proj", mixed, { residual: wanted(x) });
-  const inner = linearLayer(p, "mlp.fc1", normLayer(p, "layer_norm2", attended, epsilon), {
-    activation,
-  });
-  return scope.keep(linearLayer(p, "mlp.fc2", inner, { residual: attended }));
+  return scope.keep(
+    normedMlp(p, normLayer(p, "layer_norm2", attended, epsilon), attended, activation),
+  );
+}
+
+/**
+ * The second half of a pre-norm block: residual + fc2(activation(fc1(x))).
+ *
+ * @param p Parameters below the block, with `mlp.fc1` and `mlp.fc2`.
+ * @param x Normalised input [n, hiddenSize].
+ * @param residual What is added, [n, hiddenSize].
+ */
+export function normedMlp(
+  p: ParameterScope,
+  x: Tensor,
+  residual: Tensor,
+  activation: Unary,
+): Tensor {
+  using scope = x.device.scope();
+  const inner = linearLayer(p, "mlp.fc1", x, { activation });
+  return scope.keep(linearLayer(p, "mlp.fc2", inner, { residual }));
 }

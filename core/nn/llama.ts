@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { FloatDType } from "../checkpoint/mod.ts";
 import type { Device } from "../device/mod.ts";
 import { attention, decodeAttention } from "../tensor/attention.ts";
 import { binary } from "../tensor/elementwise.ts";
@@ -47,7 +48,7 @@ export function llamaHeadSize({ hiddenSize, heads }: LlamaConfig): number {
 /** Attention and norms of every layer, the tables and the head; `feedForward` adds the tensors of each layer's MLP. */
 export function llamaParameters(
   config: LlamaConfig,
-  stored: "F32" | "BF16",
+  stored: FloatDType,
   feedForward: (layer: number, prefix: string) => ParameterSpec[],
 ): ParameterSpec[] {
   const { hiddenSize: width, vocabulary } = config;
@@ -76,7 +77,7 @@ export function llamaParameters(
 export function denseFeedForwardParameters(
   config: LlamaConfig,
   prefix: string,
-  stored: "F32" | "BF16",
+  stored: FloatDType,
 ): ParameterSpec[] {
   const { hiddenSize: width, intermediateSize: inner } = config;
   const { matrix } = specMaker(prefix, stored);

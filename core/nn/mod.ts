@@ -27,6 +27,7 @@ export {
   type ClipVisionConfig,
   clipVisionParameters,
 } from "./clip_vision.ts";
+export { evaGrid, evaPositions, evaVit, type EvaVitConfig, evaVitParameters } from "./eva_vit.ts";
 export { type GenerateSetup, Generation, type SamplingOptions } from "./generate.ts";
 export { type Initialiser, initialValues } from "./initialise.ts";
 export { initialEntry, initialSource } from "./initial_source.ts";

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { FloatDType } from "../checkpoint/mod.ts";
 import type { Initialiser } from "./initialise.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import type { ParameterSpec } from "./parameters.ts";
@@ -39,7 +40,7 @@ export interface SpecMaker {
  */
 export function specMaker(
   prefix: string,
-  stored: "F32" | "BF16",
+  stored: FloatDType,
   layers: LayerInit = "transformer",
 ): SpecMaker {
   /** Of a layer whose weight has this shape, [out, in, ...]. */

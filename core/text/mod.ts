@@ -51,3 +51,4 @@ export {
 } from "./sentencepiece_model.ts";
 export { type DecodeOptions, type DecodingRules, StreamDecoder } from "./stream_decoder.ts";
 export { loadLlamaTokenizer, type LoadTokenizerOptions } from "./tokenizer_files.ts";
+export { wordModel } from "./word_model.ts";
