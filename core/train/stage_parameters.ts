@@ -74,7 +74,7 @@ export class StageParameters implements Disposable {
         );
       }
     }
-    const whole = specs.filter(({ name }) => trainsWhole(stage, name))
+    const whole = specs.filter(({ name, derived }) => derived !== true && trainsWhole(stage, name))
       .map(({ name }) => ({ name, value: parameters.value(name) }));
     if (stage.adapters === undefined) {
       this.adapters = undefined;

@@ -28,6 +28,11 @@ const parts: readonly PartRow[] = [
     purpose: "vision tower: contrast of pictures and reports (CLIP)",
     settings: medplibRecipe.clip,
   },
+  {
+    name: "captions",
+    purpose: "vision tower and language model together: captions of pictures",
+    settings: medplibRecipe.captions,
+  },
   ...stages.map(({ name, purpose }) => ({
     name,
     purpose,

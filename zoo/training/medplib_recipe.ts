@@ -31,12 +31,17 @@ export interface MedplibRecipe {
   readonly seed: number;
   /** Phantoms to train on; tests draw from other parts of the same seed. */
   readonly phantoms: Omit<PhantomSource, "seed" | "split">;
-  /** CLIP's contrast of pictures and reports. */
-  readonly clip: PartRecipe;
   /** SAM's masks from prompts; `masks` per picture share the work of the image encoder. */
   readonly sam: PartRecipe & { readonly masks: number };
   /** Next tokens of conversations, without pictures. */
   readonly language: PartRecipe;
+  /** CLIP's contrast of pictures and reports. */
+  readonly clip: PartRecipe;
+  /**
+   * Captions of pictures, vision tower and language model together: what contrastive captioners add to CLIP's objective (Yu
+   * et al., "CoCa", 2022). Contrast alone needs batches and steps that this small machine does not have.
+   */
+  readonly captions: StageRecipe;
   /** The paper's stages by name. */
   readonly stages: Readonly<Record<string, StageRecipe>>;
 }
@@ -45,27 +50,34 @@ export interface MedplibRecipe {
 export const medplibRecipe: MedplibRecipe = {
   seed: 20261128,
   phantoms: { size: 96, count: 4000 },
-  clip: { steps: 600, batch: 64, rate: 1e-3, warmupShare: 0.05 },
   sam: { steps: 900, batch: 8, masks: 3, rate: 1e-3, warmupShare: 0.05 },
-  language: { steps: 300, batch: 32, rate: 2e-3, warmupShare: 0.05 },
+  language: { steps: 200, batch: 32, rate: 2e-3, warmupShare: 0.05 },
+  clip: { steps: 400, batch: 32, rate: 1.5e-3, warmupShare: 0.05 },
+  captions: {
+    steps: 1000,
+    batch: 16,
+    rate: 1.5e-3,
+    warmupShare: 0.05,
+    mix: { caption: 3, report: 1 },
+  },
   stages: {
-    alignment: { steps: 300, batch: 16, rate: 2e-3, warmupShare: 0.03, mix: { caption: 1 } },
+    alignment: { steps: 150, batch: 16, rate: 1e-3, warmupShare: 0.03, mix: { caption: 1 } },
     recognition: {
-      steps: 1500,
+      steps: 900,
       batch: 16,
       rate: 2e-3,
       warmupShare: 0.03,
       mix: { closed: 5, open: 2, region: 3, report: 1 },
     },
     grounding: {
-      steps: 800,
+      steps: 500,
       batch: 12,
       rate: 1.5e-3,
       warmupShare: 0.03,
       mix: { structure: 2, finding: 3 },
     },
     experts: {
-      steps: 800,
+      steps: 600,
       batch: 16,
       rate: 1e-3,
       warmupShare: 0.03,

@@ -37,6 +37,7 @@ import {
   makeCompanions,
   type MedplibConfig,
   medplibParameters,
+  type MedplibStage,
   names,
   SAM_STATISTICS,
   stages,
@@ -47,7 +48,7 @@ import { probeClip } from "./clip_probe.ts";
 import { languageTask } from "./language_task.ts";
 import { drawLessons, lessonBatch, taughtPictures, type Teaching } from "./medplib_data.ts";
 import { probeMedplib } from "./medplib_probe.ts";
-import type { MedplibRecipe, PartRecipe } from "./medplib_recipe.ts";
+import type { MedplibRecipe, PartRecipe, StageRecipe } from "./medplib_recipe.ts";
 import { stepRandom } from "./pool.ts";
 import { probeSam } from "./sam_probe.ts";
 import { type SamModel, samPlaces, samTask } from "./sam_task.ts";
@@ -73,8 +74,36 @@ export const partWeights = "model.safetensors";
 
 /** Steps between checkpoints, and between looks at held-out phantoms. */
 const saveEvery = 50, evaluateEvery = 100;
+/** Width of the text tower, which only the contrast needs. */
+const textWidth = 64;
 /** Held-out pictures looked at while training. */
 const heldOut = 64;
+
+/** Vision tower, projector and language model learn captions together, before the paper's stages freeze most of them. */
+const captioner: MedplibStage = {
+  name: "captions",
+  purpose: "vision tower and language model together: captions of pictures",
+  source: "CoCa (Yu et al., 2022), section 3.2: the captioning half of its objective",
+  after: "base",
+  trains: [
+    names.clip,
+    names.projector,
+    "model.embed_tokens",
+    "model.layers.",
+    "model.norm",
+    "lm_head",
+  ],
+  losses: { ce: 1, bce: 0, dice: 0, iou: 0, focal: 0 },
+  schedule: { kind: "cosine", rate: 1e-3 },
+  betas: [0.9, 0.98],
+  weightDecay: 0.01,
+  maxNorm: 1,
+  batch: 16,
+  epochs: 1,
+  maxTokens: 1024,
+  data: ["captions and reports of phantoms"],
+  experts: false,
+};
 
 /** A part that is being prepared: what it trains, how it is measured, and what happens at its end. */
 interface PreparedPart<B> extends Disposable {
@@ -202,9 +231,9 @@ class RecipeRunner {
     const { tokenizer } = this.#teaching;
     const text = {
       vocabulary: config.llama.vocabulary,
-      hiddenSize: config.clip.hiddenSize,
-      intermediateSize: config.clip.intermediateSize,
-      layers: 3,
+      hiddenSize: textWidth,
+      intermediateSize: 4 * textWidth,
+      layers: 2,
       heads: config.clip.heads,
       activation: config.clip.activation,
       epsilon: config.clip.epsilon,
@@ -284,11 +313,13 @@ class RecipeRunner {
     });
   }
 
-  async stage(name: string, parameters: Parameters): Promise<PreparedPart<unknown>> {
+  async stage(
+    stage: MedplibStage,
+    { mix, batch }: StageRecipe,
+    parameters: Parameters,
+  ): Promise<PreparedPart<unknown>> {
     const { recipe, config: whole } = this.#run;
-    const stage = stages.find((one) => one.name === name)!;
     const config = stage.experts ? whole : denseConfig(whole);
-    const { mix, batch } = recipe.stages[name]!;
     const teaching = { ...this.#teaching, config };
     const pool = taughtPictures(teaching, this.#phantoms);
     const positions = await gridPositions(parameters.at(names.sam), config);
@@ -352,6 +383,13 @@ export async function trainMedplib(run: RecipeRun): Promise<boolean> {
         (p) => runner.language(p),
       ),
     () => runner.part("clip", recipe.clip, () => runner.dense("language"), (p) => runner.clip(p)),
+    () =>
+      runner.part(
+        captioner.name,
+        recipe.captions,
+        () => runner.dense("clip"),
+        (p) => runner.stage(captioner, recipe.captions, p),
+      ),
     ...stages.map((stage) => () =>
       runner.part(
         stage.name,
@@ -359,8 +397,8 @@ export async function trainMedplib(run: RecipeRun): Promise<boolean> {
         () =>
           stage.experts
             ? runner.experts()
-            : runner.dense(stage.after === "base" ? "clip" : stage.after),
-        (p) => runner.stage(stage.name, p),
+            : runner.dense(stage.after === "base" ? captioner.name : stage.after),
+        (p) => runner.stage(stage, recipe.stages[stage.name]!, p),
       )
     ),
   ];
