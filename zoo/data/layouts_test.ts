@@ -403,6 +403,10 @@ Deno.test("damage in every reader's files is an error or a counted problem", asy
     "QA_information/Open-access/a.json",
     "files/p10/p1/s1.txt",
     "s0/segmentations/a.nii.gz",
+    "annotations/instances_val2017.json",
+    "boxes.json",
+    "x.png",
+    "x-mask.png",
   ];
   const contents = [
     "",

@@ -19,6 +19,7 @@ import { coco } from "./coco.ts";
 import { ctRate } from "./ct_rate.ts";
 import { iuXray, reportLists } from "./iu_xray.ts";
 import { llavaMed } from "./llava_med.ts";
+import { maskPairs } from "./mask_pairs.ts";
 import { meCoVqa } from "./mecovqa.ts";
 import { mimicCxr } from "./mimic_cxr.ts";
 import { msCxr } from "./ms_cxr.ts";
@@ -71,6 +72,7 @@ export const datasets: Readonly<Record<string, DatasetReader>> = Object.fromEntr
     indiana,
     iuXray,
     llavaMed,
+    maskPairs,
     meCoVqa,
     mimicCxr,
     msCxr,

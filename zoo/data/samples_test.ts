@@ -1,8 +1,9 @@
 /** Every reader on a sample of its dataset: counts and values. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import type { Example } from "@medvlm/core";
+import { emptyRaster, encodePng } from "@medvlm/core/image";
 import { datasets } from "./mod.ts";
-import { goldenFolder, readAllExamples } from "./readers_testing.ts";
+import { folderOf, goldenFolder, readAllExamples } from "./readers_testing.ts";
 
 const keep = { missingImages: "keep" } as const;
 
@@ -271,11 +272,17 @@ Deno.test("NIH ChestX-ray14: 984 boxes, labels of eight pictures", async () => {
       Pneumothorax: 98,
     },
   );
+  // The list speaks of 1024 pixels: as it is where the picture is missing, scaled where it is a thumbnail of 64.
+  assertEquals(byId(boxes.examples, "00013118_008.png").findings![0].boxes[0].slice(0, 2), [
+    225.084745762712,
+    547.019216763771,
+  ]);
+  const scaled = [339.166137566138, 119.195767195767, 172.292063492064, 351.085714285714]
+    .map((side) => side / 16);
   const [x0, y0, x1, y1] = byId(boxes.examples, "00000032_037.png").findings![0].boxes[0];
-  assertEquals([x0, y0], [339.166137566138, 119.195767195767]);
-  assert(
-    Math.abs(x1 - x0 - 172.292063492064) < 1e-9 && Math.abs(y1 - y0 - 351.085714285714) < 1e-9,
-  );
+  for (const [index, side] of [x0, y0, x1 - x0, y1 - y0].entries()) {
+    assertAlmostEquals(side, scaled[index], 1e-9);
+  }
   const present = await readAllExamples("nih14_boxes", folder);
   assertEquals([present.examples.length, present.problems.length], [6, 874]);
 
@@ -283,6 +290,50 @@ Deno.test("NIH ChestX-ray14: 984 boxes, labels of eight pictures", async () => {
   assertEquals(labels.examples.length, 8);
   assertEquals(labels.examples[0].labels, ["Consolidation", "Effusion", "Infiltration", "Nodule"]);
   assertEquals(labels.examples[0].patient, "00000061");
+});
+
+Deno.test("NIH thumbnails: boxes in pixels of the pictures that are there", async () => {
+  const folder = await goldenFolder("nih64_boxes");
+  const images = await goldenFolder("nih14");
+  const { examples, problems } = await readAllExamples("nih14_boxes", folder, { images });
+  assertEquals([examples.length, problems.length], [6, 0]);
+  using file = await folder.open("boxes.json");
+  const { boxes } = JSON.parse(new TextDecoder().decode(await file.read(0, file.size)));
+  for (const [index, { image, label, box_64_xywh: wanted }] of boxes.entries()) {
+    const { id, findings, split, patient } = examples[index];
+    assertEquals([id, findings![0].label, split, patient], [
+      image,
+      label,
+      "test",
+      image.slice(0, 8),
+    ]);
+    const [x0, y0, x1, y1] = findings![0].boxes[0];
+    for (const [side, value] of [x0, y0, x1 - x0, y1 - y0].entries()) {
+      assertAlmostEquals(value, wanted[side], 1e-3);
+    }
+  }
+  const kept = await readAllExamples("nih14_boxes", folder, keep);
+  assertEquals(kept.examples[0].findings![0].boxes[0][0], 339.166137566138);
+});
+
+Deno.test("NIH boxes on a picture without a size are left out and named", async () => {
+  const record = { image: "a.png", label: "Mass", "box_1024_xywh": [0, 512, 1024, 256] };
+  const files = {
+    "boxes.json": JSON.stringify({ boxes: [record, { ...record, "box_1024_xywh": [1, 2] }] }),
+    "images/a.png": new Uint8Array(encodePng(emptyRaster(30, 20, 1))),
+  };
+  const { examples, problems } = await readAllExamples("nih14_boxes", folderOf(files));
+  assertEquals(examples[0].findings, [{ label: "Mass", boxes: [[0, 10, 30, 15]] }]);
+  assertEquals(problems, [{
+    file: "boxes.json",
+    message: 'boxes[1]: "box_1024_xywh" has 2 numbers instead of 4',
+  }]);
+  const broken = await readAllExamples(
+    "nih14_boxes",
+    folderOf({ ...files, "images/a.png": "no picture" }),
+  );
+  assertEquals(broken.examples, []);
+  assert(broken.problems[1].message.startsWith("its boxes have no scale: Cannot read the size"));
 });
 
 Deno.test("ChestX-Det: boxes with outlines", async () => {
