@@ -5,6 +5,7 @@
  * @module
  */
 export type { FileSource } from "../files.ts";
+export * from "./random_crop.ts";
 export * from "./raster.ts";
 export * from "./exif.ts";
 export * from "./decode.ts";

@@ -25,21 +25,49 @@ export interface StageAdapters {
 
 /** How the rate runs over a stage whose number of steps follows from data and epochs. */
 export interface StageSchedule {
-  /** `constant`, `warmupDecay` (DeepSpeed), `cosine` (transformers: linear warm-up, then half a cosine). */
-  readonly kind: "constant" | "warmupDecay" | "cosine";
+  /**
+   * `constant`, `warmupDecay` (DeepSpeed), `cosine` (transformers: linear warm-up, then half a cosine), `epochCosine` and
+   * `epochStaircase` (LAVIS: {@linkcode EpochSchedule} that falls with every step, or with every epoch as PeFoMed's).
+   */
+  readonly kind: "constant" | "warmupDecay" | "cosine" | "epochCosine" | "epochStaircase";
   /** Learning rate at its highest. */
   readonly rate: number;
   /** Share of all steps that the warm-up takes. Default 0. */
   readonly warmupShare?: number;
+  /** Steps of the warm-up, for the kinds of LAVIS; at most all of them. Default: from `warmupShare`. */
+  readonly warmupSteps?: number;
+  /** Rate of the first step of the warm-up, for the kinds of LAVIS. Default: `rate`. */
+  readonly warmupRate?: number;
+  /** Rate at the end, for the kinds of LAVIS. Default 0. */
+  readonly minRate?: number;
 }
 
-/** The schedule of a stage that takes so many optimiser steps. */
+/**
+ * The schedule of a stage that takes so many optimiser steps.
+ *
+ * @param steps All steps of the stage.
+ * @param epochs Passes that the steps are divided into, for `epochStaircase`. Default 1.
+ */
 export function stageSchedule(
-  { kind, rate, warmupShare = 0 }: StageSchedule,
+  { kind, rate, warmupShare = 0, minRate = 0, ...rest }: StageSchedule,
   steps: number,
+  epochs = 1,
 ): Schedule {
-  const warmupSteps = Math.floor(warmupShare * steps);
+  const warmupSteps = Math.min(rest.warmupSteps ?? Math.floor(warmupShare * steps), steps);
   switch (kind) {
+    case "epochCosine":
+    case "epochStaircase":
+      // A warm-up counts inside its epoch; one pass over all steps keeps it whole where only steps matter.
+      return {
+        kind: "epochs",
+        decline: kind === "epochCosine" ? "cosine" : "cosinePerEpoch",
+        epochs: kind === "epochCosine" ? 1 : epochs,
+        stepsPerEpoch: kind === "epochCosine" ? steps : Math.max(1, Math.ceil(steps / epochs)),
+        rate,
+        minRate,
+        warmupSteps,
+        ...(rest.warmupRate === undefined ? {} : { warmupRate: rest.warmupRate }),
+      };
     case "constant":
       return { kind, rate };
     case "warmupDecay":

@@ -351,7 +351,7 @@ export async function trainStage<C>(
       strict: selection.strict === true,
       report: ({ message }) => terminal.note(`Left out: ${message}\n`),
     });
-    const schedule = stageSchedule({ ...stage.schedule, rate }, steps);
+    const schedule = stageSchedule({ ...stage.schedule, rate }, steps, stage.epochs);
     using trainer = new Trainer(device, {
       parameters: run.parameters,
       async batches(step) {
