@@ -103,13 +103,34 @@ function lessonOf(example: Example): { lesson: Lesson; topic: string; example: E
   return [];
 }
 
+/** Conversations that were tokenised before: questions and short answers come again with every picture. */
+const tokenised = new WeakMap<LlamaTokenizer, Map<string, { ids: number[]; labels: number[] }>>();
+
+function tokenise(
+  tokenizer: LlamaTokenizer,
+  example: Example,
+  template: string,
+): { ids: number[]; labels: number[] } {
+  let known = tokenised.get(tokenizer);
+  if (known === undefined) tokenised.set(tokenizer, known = new Map());
+  const key = JSON.stringify([template, example.prompt, example.answer]);
+  let found = known.get(key);
+  if (found === undefined) {
+    const { inputIds: ids, labels } = trainingText(tokenizer, turnsOf(example), { template });
+    found = { ids, labels };
+    // Reports hardly come twice.
+    if (example.task !== "report") known.set(key, found);
+  }
+  return found;
+}
+
 function prepareLesson(
   { config, tokenizer }: Teaching,
   { lesson, topic, example }: { lesson: Lesson; topic: string; example: Example },
   size: number,
   template: string,
 ): PreparedLesson {
-  const { inputIds: ids, labels } = trainingText(tokenizer, turnsOf(example), { template });
+  const { ids, labels } = tokenise(tokenizer, example, template);
   const [region] = example.regions ?? [];
   const masks = (example.findings ?? []).flatMap(({ masks = [] }) => [...masks]);
   const { imageSize, patchSize } = config.clip;
@@ -136,11 +157,15 @@ export function taughtPicture(phantom: ChestPhantom, teaching: Teaching): Taught
   const report = examples.find(({ task, category }) =>
     task === "report" && category === undefined
   )!;
-  const captions = captionQuestions.map((prompt) => ({
+  const caption = {
     lesson: "caption" as const,
     topic: "caption",
-    example: { ...report, prompt, answer: report.attributes!.findings! },
-  }));
+    example: {
+      ...report,
+      prompt: captionQuestions[phantom.index % captionQuestions.length]!,
+      answer: report.attributes!.findings!,
+    },
+  };
   const lessons: Record<Lesson, PreparedLesson[]> = {
     caption: [],
     report: [],
@@ -151,7 +176,7 @@ export function taughtPicture(phantom: ChestPhantom, teaching: Teaching): Taught
     finding: [],
   };
   // Training and evaluation of the official code differ in a few words of the system text: a small model learns both.
-  [...captions, ...examples.flatMap(lessonOf)].forEach((one, n) => {
+  [caption, ...examples.flatMap(lessonOf)].forEach((one, n) => {
     const template = (n + phantom.index) % 2 === 0 ? "llava_v1" : "vicuna_v1";
     lessons[one.lesson].push(prepareLesson(teaching, one, size, template));
   });

@@ -46,10 +46,16 @@ import {
 import { type ClipModel, clipTask } from "./clip_task.ts";
 import { probeClip } from "./clip_probe.ts";
 import { languageTask } from "./language_task.ts";
-import { drawLessons, lessonBatch, taughtPictures, type Teaching } from "./medplib_data.ts";
+import {
+  drawLessons,
+  lessonBatch,
+  type TaughtPicture,
+  taughtPictures,
+  type Teaching,
+} from "./medplib_data.ts";
 import { probeMedplib } from "./medplib_probe.ts";
 import type { MedplibRecipe, PartRecipe, StageRecipe } from "./medplib_recipe.ts";
-import { stepRandom } from "./pool.ts";
+import { type Pool, stepRandom } from "./pool.ts";
 import { probeSam } from "./sam_probe.ts";
 import { type SamModel, samPlaces, samTask } from "./sam_task.ts";
 
@@ -127,6 +133,7 @@ function flatten(value: object, prefix = ""): Record<string, number> {
 class RecipeRunner {
   readonly #run: RecipeRun;
   readonly #teaching: Teaching;
+  #taught: Pool<TaughtPicture> | undefined;
 
   constructor(run: RecipeRun, teaching: Teaching) {
     this.#run = run;
@@ -217,6 +224,11 @@ class RecipeRunner {
     );
   }
 
+  /** Everything that is said about the phantoms to train on; prepared once for all parts. */
+  get #lessons(): Pool<TaughtPicture> {
+    return this.#taught ??= taughtPictures(this.#teaching, this.#phantoms);
+  }
+
   get #phantoms() {
     const { recipe } = this.#run;
     return { ...recipe.phantoms, seed: recipe.seed };
@@ -292,7 +304,7 @@ class RecipeRunner {
   language(parameters: Parameters): Promise<PreparedPart<unknown>> {
     const { device, config, recipe } = this.#run;
     const dense = denseConfig(config);
-    const pool = taughtPictures(this.#teaching, this.#phantoms);
+    const pool = this.#lessons;
     const mix = { report: 2, caption: 1, closed: 2, open: 2, region: 1, structure: 1, finding: 1 };
     return Promise.resolve({
       task: languageTask(
@@ -321,7 +333,7 @@ class RecipeRunner {
     const { recipe, config: whole } = this.#run;
     const config = stage.experts ? whole : denseConfig(whole);
     const teaching = { ...this.#teaching, config };
-    const pool = taughtPictures(teaching, this.#phantoms);
+    const pool = this.#lessons;
     const positions = await gridPositions(parameters.at(names.sam), config);
     const { adapters } = stage;
     // Every batch is new: there is nothing to overfit, and dropout would only slow learning down.
