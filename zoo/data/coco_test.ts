@@ -3,6 +3,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import fc from "fast-check";
 import { decodeImage } from "@medvlm/core/image";
 import { type FolderSource, InputError, type Mask } from "@medvlm/core";
+import { askedOf } from "../eval/asking.ts";
 import { maskOfPicture } from "../run_inputs.ts";
 import { datasets } from "./mod.ts";
 import { collect, folderOf, goldenFolder, readAllExamples } from "./readers_testing.ts";
@@ -70,6 +71,22 @@ Deno.test("the sample: five structures, boxes of every part, masks as drawn", as
     const { raster } = await decodeImage(await file.read(0, file.size), name);
     const drawn = maskOfPicture(raster).data;
     assert(mask.data.every((value, i) => value === drawn[i]));
+  }
+});
+
+Deno.test("what is compared with an answer are the boxes and runs of the list", async () => {
+  const folder = await goldenFolder("pneumocystis");
+  const images = folderOf({ "image.jpg": await demo() });
+  using file = await folder.open("annotations.coco.json");
+  const list = JSON.parse(new TextDecoder().decode(await file.read(0, file.size)));
+  const { examples } = await readAllExamples("coco", folder, { images });
+  for (const [index, example] of examples.entries()) {
+    const { reference, width, height } = await askedOf(example, images, true);
+    const { segmentation: { size, counts } } = list.annotations[index];
+    const { label, boxes } = example.findings![0];
+    assertEquals([height, width], size);
+    assertEquals(reference.masks, [{ label, size, counts }]);
+    assertEquals(reference.boxes, boxes.map((box) => ({ label, box })));
   }
 });
 
