@@ -13,3 +13,5 @@ export * from "./params.ts";
 export * from "./preprocess.ts";
 export * from "./prompt.ts";
 export { builtInTokenizerFiles } from "./tokenizer.ts";
+export * from "./training_batch.ts";
+export * from "./training_loss.ts";

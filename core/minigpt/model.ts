@@ -34,6 +34,8 @@ import { builtInTokenizerFiles } from "./tokenizer.ts";
 export interface MinigptAnswerOptions extends GenerateOptions {
   /** Gets intermediate values under the names of the reference cases; generation then runs step by step. */
   readonly trace?: Trace;
+  /** Makes tokens of the answer less likely to occur again; the official demo takes 1.05. Default 1: not. */
+  readonly repetitionPenalty?: number;
   /** What the text points at, once it is known. Default: nothing. */
   readonly phrases?: (text: string, tokens: readonly number[]) => readonly Phrase[];
 }
@@ -157,6 +159,9 @@ export class MinigptModel implements AsyncDisposable {
         topP: options.topP ?? 1,
         seed: options.seed ?? 0,
         stopToken,
+        repetitionPenalty: options.repetitionPenalty,
+        // transformers 4.30 lets the output begin with this token, which is never fed to the model.
+        occurred: tokenizer.beginId,
         signal: options.signal,
         trace: options.trace,
       });

@@ -9,7 +9,7 @@ import { gatherRows } from "../tensor/gather.ts";
 import { linear } from "../tensor/linear.ts";
 import { appendRows } from "../tensor/append.ts";
 import { slice } from "../tensor/movement.ts";
-import { type SamplerState, sampleToken } from "../tensor/sampling.ts";
+import { penaliseRepetition, type SamplerState, sampleToken } from "../tensor/sampling.ts";
 import { empty, type Tensor, tensor } from "../tensor/tensor.ts";
 import type { Weight } from "../tensor/weight.ts";
 import { KeyValueCache, llama, type LlamaConfig, type LlamaPass } from "./llama.ts";
@@ -42,6 +42,10 @@ export interface SamplingOptions {
   readonly topP: number;
   /** Seed of the random numbers; each step draws its own from seed and step. */
   readonly seed: number;
+  /** Makes tokens of the answer less likely to occur again, see `penaliseRepetition`; the prompt does not count. Default 1: not. */
+  readonly repetitionPenalty?: number | undefined;
+  /** A token that counts as having occurred, for the penalty. Default none. */
+  readonly occurred?: number | undefined;
   /** Generation ends after this token. */
   readonly stopToken: number;
   /** Ends generation after the token that is read next. */
@@ -113,6 +117,10 @@ export class Generation implements Disposable {
     appendRows(this.hidden, final, this.#state.step);
     const logits = linear(final, head);
     trace?.("logits", logits);
+    const { repetitionPenalty = 1, occurred } = this.#options;
+    if (repetitionPenalty !== 1) {
+      penaliseRepetition(logits, this.#state.ring, this.#state.step, repetitionPenalty, occurred);
+    }
     sampleToken(logits, this.#state, this.#options);
   }
 

@@ -5,6 +5,7 @@
  */
 import { argmaxProgram } from "../kernels/argmax.ts";
 import { seedWords } from "../kernels/random.ts";
+import { repetitionProgram } from "../kernels/repetition.ts";
 import { rowTeam, teamGroups } from "../kernels/row_team.ts";
 import { greedyProgram, sampleProgram } from "../kernels/sampling.ts";
 import { shortRow, topKLimit, topKProgram } from "../kernels/top_k.ts";
@@ -115,6 +116,44 @@ export function topK(x: Tensor, k: number): TopK {
     { bytes: 4 * x.size + 8 * values.size },
   );
   return { values, indices };
+}
+
+/**
+ * Penalises tokens that occurred, each once, however often: their logits are divided by the penalty where positive, multiplied by it
+ * where negative. How many tokens there are is read on the device, so the call may be recorded and replayed.
+ *
+ * @param logits f32 [1, V], changed in place.
+ * @param history u32 [capacity], the tokens so far in front, such as the ring of a sampler.
+ * @param count u32 [1], how many they are.
+ * @param penalty More than 0; above 1 makes repetition less likely.
+ * @param also A token that counts as having occurred besides. Default none.
+ * @throws {RangeError} for other shapes, dtypes and penalties.
+ */
+export function penaliseRepetition(
+  logits: Tensor,
+  history: Tensor,
+  count: Tensor,
+  penalty: number,
+  also?: number,
+): void {
+  const { device } = logits;
+  const { rows, columns } = asRows("penaliseRepetition in", logits);
+  const fits = rows === 1 && history.dtype === "u32" && count.dtype === "u32" && count.size === 1;
+  if (!fits || !(penalty > 0)) {
+    throw new RangeError(
+      `Cannot penaliseRepetition by ${penalty} in logits ${
+        shapeText(logits.shape)
+      } for ${history.dtype} ${shapeText(history.shape)}: expected [1, V], u32 and more than 0`,
+    );
+  }
+  const capacity = history.size;
+  device.dispatch(
+    repetitionProgram(),
+    { history: history.range, count: count.range, logits: logits.range },
+    { columns, capacity, also: also ?? 0xffffffff, penalty },
+    [Math.ceil((capacity + 1) / 64)],
+    { bytes: 12 * capacity },
+  );
 }
 
 /**

@@ -32,6 +32,9 @@ type Handlers = Readonly<Record<string, () => Promise<Readonly<Record<string, Ru
 /** Systems with one handler per kind. */
 const systems: Handlers = {
   medplib: async () => (await import("./medplib.ts")).medplibKinds,
+  pefomed: async () => (await import("./pefomed.ts")).pefomedKinds,
+  pfmvg: async () => (await import("./pfmvg.ts")).pfmvgKinds,
+  "minigpt-v2": async () => (await import("./minigpt.ts")).minigptKinds,
   vividmed: async () => (await import("./vividmed.ts")).vividmedKinds,
 };
 
@@ -43,7 +46,7 @@ const topics: Handlers = {
 const handlers: Handlers = { ...systems, ...topics };
 
 /** Systems whose cases nothing here compares yet. */
-const otherSystems: readonly string[] = ["minigpt-v2", "pfmvg", "pefomed", "litegpt"];
+const otherSystems: readonly string[] = ["minigpt-v2", "litegpt"];
 
 const models = [...Object.keys(systems), ...otherSystems];
 const groups = [...models, ...Object.keys(topics), ...Object.keys(collections)];
