@@ -1,0 +1,6 @@
+/**
+ * PFMVG: phrases of radiology reports grounded by boxes written as text, two-stage tuning of MiniGPT-v2.
+ *
+ * @module
+ */
+export * from "./parts.ts";
