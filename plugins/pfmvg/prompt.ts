@@ -34,14 +34,14 @@ export function captionInstruction(instruction: string): string {
 }
 
 /** Instructions of a stage's samples, without the image tag. */
-export const pools = {
+export const pools: Readonly<Record<"refer" | "caption" | "report", readonly string[]>> = {
   /** Stage 2; `{}` is the label text. */
   refer: referInstructions,
   /** Stage 1, ROCO and CLEF2022. */
   caption: captionInstructions.map(captionInstruction),
   /** Stage 1, MIMIC-CXR. */
   report: chestReportInstructions.map(captionInstruction),
-} as const;
+};
 
 /**
  * The instruction of a training sample with the image tag in front.
