@@ -28,6 +28,8 @@ import { splitInName } from "./vqa_records.ts";
 const FOLDERS = ["annotations", "train", "valid", "val", "validation", "test"];
 /** Names of lists of instances; other lists beside them (captions, keypoints) are of another kind. */
 const USUAL = /^(instances.*|_?annotations.*|.*\bcoco\b.*)\.json$/i;
+/** Most runs of all masks of an example: 32 MiB. A short outline can have as many as the picture has pixels. */
+const MAX_RUNS = 2 ** 22;
 const LISTS = ["images", "categories", "annotations"] as const;
 
 /** The lists of a folder: those of the usual names, or else all JSON files. */
@@ -111,6 +113,32 @@ function markedBy(fields: Fields, image: Fields): Marked {
     else throw new FieldError('it has neither "bbox" nor "segmentation"');
   }
   return { boxes, runs, isCrowd: Number(fields.iscrowd) === 1 };
+}
+
+/** What the annotations of one group mark, without those that are malformed. */
+async function markedByAll(
+  reading: Reading,
+  file: string,
+  members: readonly Element[],
+  image: Fields,
+): Promise<Marked[]> {
+  const marked: Marked[] = [];
+  let runs = 0;
+  for (const { index, fields } of members) {
+    const one = await reading.attempt({ file }, () =>
+      numbered("annotations", index, () => {
+        const one = runs < MAX_RUNS ? markedBy(fields, image) : undefined;
+        runs += one?.runs?.counts.length ?? 0;
+        if (one === undefined || runs > MAX_RUNS) {
+          throw new FieldError(
+            `it and those before it have masks of more than ${MAX_RUNS} runs in one picture`,
+          );
+        }
+        return one;
+      }));
+    if (one) marked.push(one);
+  }
+  return marked;
 }
 
 /** A category as the list names it. */
@@ -216,14 +244,7 @@ async function* examplesOf(
       }));
     if (picture === undefined) continue;
     for (const { category, members } of ofImage.values()) {
-      const marked: Marked[] = [];
-      for (const member of members) {
-        const one = await reading.attempt(
-          place,
-          () => numbered("annotations", member.index, () => markedBy(member.fields, fields)),
-        );
-        if (one) marked.push(one);
-      }
+      const marked = await markedByAll(reading, file, members, fields);
       if (marked.length === 0) continue;
       yield {
         id: `${idPrefix}${picture.name}/${category.name}`,

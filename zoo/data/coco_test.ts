@@ -5,6 +5,7 @@ import { decodeImage } from "@medvlm/core/image";
 import { type FolderSource, InputError, type Mask } from "@medvlm/core";
 import { askedOf } from "../eval/asking.ts";
 import { maskOfPicture } from "../run_inputs.ts";
+import { toRuns } from "./mask_runs.ts";
 import { datasets } from "./mod.ts";
 import { collect, folderOf, goldenFolder, readAllExamples } from "./readers_testing.ts";
 
@@ -225,6 +226,23 @@ Deno.test("malformed masks are named and left out, before anything of their size
     assertEquals(problems[index].file, "annotations.json");
     assertStringIncludes(problems[index].message, `annotations[${index}]: ${said}`);
   }
+});
+
+Deno.test("short outlines that make many runs are cut off at a limit for each picture", async () => {
+  // To and fro across 4096 columns: 256 crossings of each.
+  const outline = Array.from({ length: 256 }, (_, index) => [index % 2 * 4096, index * 16]).flat();
+  const { examples, problems } = await readAllExamples(
+    "coco",
+    folderWith(listOf(Array(30).fill(annotation({ segmentation: [outline] })), {
+      images: [{ ...image, width: 4096, height: 4096 }],
+    })),
+  );
+  const masks = examples[0].findings![0].masks!;
+  assertEquals(masks.length + problems.length, 30);
+  assert(masks.length > 0 && problems.length > 0);
+  const runs = masks.map((mask) => toRuns(mask).counts.length);
+  assert(runs.reduce((sum, count) => sum + count, 0) <= 2 ** 22);
+  assertStringIncludes(problems.at(-1)!.message, "annotations[29]: it and those before it");
 });
 
 Deno.test("malformed records are named by list and index; the others are read", async () => {

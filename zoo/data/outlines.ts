@@ -6,8 +6,11 @@
 import { FieldError } from "./fields.ts";
 import type { MaskRuns } from "./mask_runs.ts";
 
-/** Most places in which the outlines of one mask cross the middle of a column of pixels. */
-const MAX_CROSSINGS = 2 ** 24;
+/**
+ * Most places in which the outlines of one mask cross the middle of a column of pixels. Each takes up to 8 bytes in the
+ * runs, however short the list of corners; a real outline crosses a column a few times.
+ */
+const MAX_CROSSINGS = 2 ** 20;
 /** Corners farther out, in pixels, belong to no picture; products of smaller ones are exact enough. */
 const MAX_COORDINATE = 2 ** 31;
 
@@ -71,13 +74,18 @@ function addStretches(
   }
 }
 
-/** The runs of stretches, which may overlap and be in any order. */
-function runsOf(stretches: readonly number[], size: MaskRuns["size"]): MaskRuns {
+/** Stretches in the order of their starts. */
+function sorted(stretches: readonly number[]): number[] {
   const order = Array.from({ length: stretches.length / 2 }, (_, index) => 2 * index)
     .sort((a, b) => stretches[a] - stretches[b]);
+  return order.flatMap((at) => [stretches[at], stretches[at + 1]]);
+}
+
+/** The runs of stretches in the order of their starts; they may overlap. */
+function runsOf(stretches: readonly number[], size: MaskRuns["size"]): MaskRuns {
   const counts: number[] = [];
   let end = 0;
-  for (const at of order) {
+  for (let at = 0; at < stretches.length; at += 2) {
     const start = stretches[at], stop = stretches[at + 1];
     if (start > end || counts.length === 0) counts.push(start - end, stop - start);
     else if (stop > end) counts[counts.length - 1] += stop - end;
@@ -95,7 +103,7 @@ function runsOf(stretches: readonly number[], size: MaskRuns["size"]): MaskRuns 
  *
  * @param size Height and width of the picture; what lies outside is cut off.
  * @throws {FieldError} for an odd number of coordinates, fewer than three corners, coordinates beyond 2^31, and outlines
- *   so long and tangled that they cross columns more than 2^24 times.
+ *   so long and tangled that they cross columns more than 2^20 times.
  */
 export function runsOfOutlines(outlines: readonly FlatOutline[], size: MaskRuns["size"]): MaskRuns {
   const crossings = outlines.map((outline, index) => {
@@ -121,5 +129,6 @@ export function runsOfOutlines(outlines: readonly FlatOutline[], size: MaskRuns[
   }
   const stretches: number[] = [];
   outlines.forEach((outline, index) => addStretches(outline, crossings[index], size, stretches));
-  return runsOf(stretches, size);
+  // Those of one outline are in order already.
+  return runsOf(outlines.length === 1 ? stretches : sorted(stretches), size);
 }
