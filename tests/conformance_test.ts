@@ -55,6 +55,21 @@ for (const plugin of plugins) {
     }
   });
 
+  Deno.test(`${plugin.name}: every stage starts from random weights of its own sizes`, async () => {
+    assertEquals(new Set(plugin.stages.map(({ name }) => name)).size, plugin.stages.length);
+    for (const { name } of plugin.stages) {
+      const stage = await plugin.prepareStage({ config: tiny }, name, 1);
+      assertEquals(stage.stage.name, name);
+      const prompt = "Is there a disc?";
+      const rows = stage.rows({ prompt, answer: "yes" });
+      assert(rows > stage.rows({ prompt: "Is it?", answer: "yes" }));
+      const load = { dtype: "f32", batch: 2, rows, recompute: true } as const;
+      const memory = stage.memory(load), narrow = stage.memory({ ...load, dtype: "q4" });
+      assert(narrow.frozen < memory.frozen && narrow.trained === memory.trained);
+      assert(stage.memory({ ...load, recompute: false }).activations > memory.activations);
+    }
+  });
+
   Deno.test({
     name: `${plugin.name}: answers, streams, grounds and repeats itself`,
     sanitizeResources: false,
