@@ -5,6 +5,7 @@
  */
 import type { Device } from "@medvlm/core/device";
 import type { Report } from "./harness.ts";
+import { runReferTrain } from "./minigpt_training.ts";
 import { runBoxCodec } from "./pfmvg_boxes.ts";
 
 /** How each kind is compared: the folder of the case, the report and the device. */
@@ -12,4 +13,5 @@ export const pfmvgKinds: Readonly<
   Record<string, (dir: string, report: Report, device: Device) => Promise<void>>
 > = {
   "box-codec": runBoxCodec,
+  "refer-train": runReferTrain,
 };
