@@ -3,7 +3,18 @@
  *
  * @module
  */
-import type { Example, FolderSource, Raster, TaughtFinding, TrainingExample } from "@medvlm/core";
+import type {
+  Example,
+  Finding,
+  FolderSource,
+  Mask,
+  Raster,
+  TaughtFinding,
+  TrainingExample,
+} from "@medvlm/core";
+import { FieldError } from "../data/fields.ts";
+import { maskOf } from "../data/mask_runs.ts";
+import { runsOfOutlines } from "../data/outlines.ts";
 import { maskFrom, pictureOf, regionsOf } from "../eval/asking.ts";
 
 /** Decoded pictures, the latest ones, so that the examples of a picture do not decode it again and again. */
@@ -34,11 +45,30 @@ export class Pictures {
   }
 }
 
+/** The masks of a finding, one per instance: in memory, from files, or else inside its outlines. */
+async function masksOf(
+  { label, masks = [], maskFiles = [], polygons = [] }: Finding,
+  folder: FolderSource,
+  picture: Raster,
+): Promise<Mask[]> {
+  const { width, height } = picture;
+  const wrong = masks.find((mask) => mask.width !== width || mask.height !== height);
+  if (wrong !== undefined) {
+    throw new FieldError(
+      `a mask of "${label}" has ${wrong.width}x${wrong.height} pixels and its picture ${width}x${height}`,
+    );
+  }
+  const all = [...masks];
+  for (const file of maskFiles) all.push(await maskFrom(folder, file, picture));
+  if (all.length > 0) return all;
+  return polygons.map((corners) => maskOf(runsOfOutlines([corners.flat()], [height, width])));
+}
+
 /**
  * Reads the files of an example.
  *
  * @param folder Where pictures and masks are.
- * @throws {InputError} for a file that cannot be read; `FieldError` for a mask of another size than its picture.
+ * @throws {InputError} for a file that cannot be read; {@linkcode FieldError} for a mask of another size than its picture.
  */
 export async function taughtExample(
   example: Example,
@@ -48,9 +78,9 @@ export async function taughtExample(
   const { id, task, prompt, answer, history } = example;
   const image = await pictures.get(example.image);
   const findings: TaughtFinding[] = [];
-  for (const { label, span, boxes, maskFiles = [], masks: own = [] } of example.findings ?? []) {
-    const masks = [...own];
-    for (const file of maskFiles) masks.push(await maskFrom(folder, file, image));
+  for (const finding of example.findings ?? []) {
+    const { label, span, boxes } = finding;
+    const masks = await masksOf(finding, folder, image);
     findings.push({ label, boxes, masks, ...(span === undefined ? {} : { span }) });
   }
   return {
