@@ -61,23 +61,23 @@ export const medplibRecipe: MedplibRecipe = {
     mix: { caption: 3, report: 1 },
   },
   stages: {
-    alignment: { steps: 100, batch: 16, rate: 1e-3, warmupShare: 0.03, mix: { caption: 1 } },
+    alignment: { steps: 50, batch: 16, rate: 1e-3, warmupShare: 0.03, mix: { caption: 1 } },
     recognition: {
-      steps: 700,
+      steps: 450,
       batch: 16,
       rate: 2e-3,
       warmupShare: 0.03,
       mix: { closed: 5, open: 2, region: 3, report: 1 },
     },
     grounding: {
-      steps: 400,
+      steps: 300,
       batch: 12,
       rate: 1.5e-3,
       warmupShare: 0.03,
       mix: { structure: 2, finding: 3 },
     },
     experts: {
-      steps: 450,
+      steps: 250,
       batch: 16,
       rate: 1e-3,
       warmupShare: 0.03,
