@@ -8,6 +8,7 @@ import type { Device, Recording } from "../device/mod.ts";
 import { gatherRows } from "../tensor/gather.ts";
 import { linear } from "../tensor/linear.ts";
 import { appendRows } from "../tensor/append.ts";
+import { ConstraintState, type TokenConstraint } from "../tensor/constraint.ts";
 import { slice } from "../tensor/movement.ts";
 import { penaliseRepetition, type SamplerState, sampleToken } from "../tensor/sampling.ts";
 import { empty, type Tensor, tensor } from "../tensor/tensor.ts";
@@ -46,6 +47,8 @@ export interface SamplingOptions {
   readonly repetitionPenalty?: number | undefined;
   /** A token that counts as having occurred, for the penalty. Default none. */
   readonly occurred?: number | undefined;
+  /** Answers that are allowed, over as many tokens as the head has rows; forbidden tokens are never chosen. Default: all. */
+  readonly constraint?: TokenConstraint | undefined;
   /** Generation ends after this token. */
   readonly stopToken: number;
   /** Ends generation after the token that is read next. */
@@ -69,6 +72,7 @@ export class Generation implements Disposable {
   /** The final hidden state of the last prompt row but one, [1, H]. */
   readonly beforeLast: Tensor;
   #recording: Recording | undefined;
+  readonly #constraint: ConstraintState | undefined;
 
   /**
    * Runs the prompt.
@@ -82,6 +86,7 @@ export class Generation implements Disposable {
     this.#options = options;
     this.#promptLength = length;
     this.#cache = new KeyValueCache(device, config, length + options.maxNewTokens);
+    this.#constraint = options.constraint && new ConstraintState(device, options.constraint);
     const word = (value: number) => tensor(device, Uint32Array.of(value));
     this.#state = {
       token: word(0),
@@ -121,7 +126,9 @@ export class Generation implements Disposable {
     if (repetitionPenalty !== 1) {
       penaliseRepetition(logits, this.#state.ring, this.#state.step, repetitionPenalty, occurred);
     }
+    this.#constraint?.constrain(logits);
     sampleToken(logits, this.#state, this.#options);
+    this.#constraint?.advance(this.#state.token);
   }
 
   #step(trace?: Trace): void {
@@ -178,6 +185,7 @@ export class Generation implements Disposable {
   [Symbol.dispose](): void {
     this.#recording?.[Symbol.dispose]();
     this.#cache.dispose();
+    this.#constraint?.[Symbol.dispose]();
     for (const one of Object.values(this.#state) as Tensor[]) one.dispose();
     this.hidden.dispose();
     this.beforeLast.dispose();

@@ -5,6 +5,13 @@
  */
 export { Adapter, type AdapterModule, type AdapterOptions, savedParameters } from "./adapter.ts";
 export { AdapterSet } from "./adapters.ts";
+export {
+  type BeamAnswer,
+  type BeamCandidates,
+  type BeamModel,
+  type BeamOptions,
+  beamSearch,
+} from "./beam_search.ts";
 export { type ClipBlockConfig } from "./clip_block.ts";
 export {
   type ClipContrastConfig,
@@ -42,6 +49,7 @@ export {
   llamaParameters,
   type LlamaPass,
 } from "./llama.ts";
+export { LlamaBeams } from "./llama_beams.ts";
 export { moeFeedForward, type MoeLayer, type MoeOptions, type MoeResult } from "./moe.ts";
 export {
   initialParameters,

@@ -39,6 +39,7 @@ export * from "./loss_instances.ts";
 export * from "./loss_sum.ts";
 export * from "./matching.ts";
 export * from "./mask_overlap.ts";
+export * from "./constraint.ts";
 export * from "./contrast.ts";
 export * from "./random.ts";
 export * from "./conv.ts";

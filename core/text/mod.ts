@@ -8,6 +8,7 @@ export { type AddedToken, type SpecialTokens, strip } from "./added_token.ts";
 export type { BatchOptions, EncodedBatch } from "./batch.ts";
 export { blipCaption, blipQuestion, blipWords } from "./blip_text.ts";
 export { type BoxFault, type BoxRepair, type TextBox, type TextSpan } from "./box_scanner.ts";
+export { boxesPattern, boxPattern, groundedPattern } from "./box_grammar.ts";
 export { type GridBox, gridBoxText, gridSize, gridToPixels, pixelsToGrid } from "./box_text.ts";
 export {
   type ChatMessage,
@@ -33,6 +34,18 @@ export {
   type LlamaTokenizerOptions,
 } from "./llama_tokenizer.ts";
 export {
+  type ByteAutomaton,
+  byteAutomaton,
+  type BytePattern,
+  choice,
+  literal,
+  many,
+  noneOf,
+  oneOf,
+  optional,
+  sequence,
+} from "./byte_pattern.ts";
+export {
   captionInstructions,
   chestReportInstructions,
   fillInstruction,
@@ -52,3 +65,10 @@ export {
 export { type DecodeOptions, type DecodingRules, StreamDecoder } from "./stream_decoder.ts";
 export { loadLlamaTokenizer, type LoadTokenizerOptions } from "./tokenizer_files.ts";
 export { wordModel } from "./word_model.ts";
+export {
+  type AutomatonTokenizer,
+  nextState,
+  noState,
+  type TokenAutomaton,
+  tokenAutomaton,
+} from "./token_automaton.ts";
