@@ -6,6 +6,7 @@
 import type { Device } from "@medvlm/core/device";
 import type { Report } from "./harness.ts";
 import { runPefomedTrain } from "./minigpt_training.ts";
+import { runVqaGenerate } from "./pefomed_generate.ts";
 import { pefomedTextKinds } from "./pefomed_texts.ts";
 
 /** How each kind is compared: the folder of the case, the report and the device. */
@@ -13,5 +14,6 @@ export const pefomedKinds: Readonly<
   Record<string, (dir: string, report: Report, device: Device) => Promise<void>>
 > = {
   ...pefomedTextKinds,
+  "vqa-generate": runVqaGenerate,
   "train": runPefomedTrain,
 };
