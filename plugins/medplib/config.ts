@@ -46,6 +46,10 @@ export interface MedplibConfig {
   readonly maskInputChannels: number;
   /** Most grid points that make up a region feature. */
   readonly maxRegionPoints: number;
+  /** Rows that an image is compressed to (`mm_token_compress` of MedPLIB-ICL). Absent: one row per patch. */
+  readonly imageTokens?: number;
+  /** Rows of an example's mask (`icl_mask_encoder` of MedPLIB-ICL). Absent: there is no mask encoder. */
+  readonly maskTokens?: number;
   /** Logit probability above which a pixel belongs to the mask. */
   readonly maskThreshold: number;
   /** Element type of the official files. */

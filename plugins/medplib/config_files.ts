@@ -7,7 +7,7 @@
 import { type CheckpointFolder, type CheckpointSource, InputError, readJson } from "@medvlm/core";
 import { type MedplibConfig, paper } from "./config.ts";
 import { names } from "./params.ts";
-import { decoderHeadsKey, towerFolder } from "./release_files.ts";
+import { decoderHeadsKey, inContextKeys, towerFolder } from "./release_files.ts";
 
 type Json = Record<string, unknown>;
 
@@ -276,6 +276,10 @@ export async function readMedplibConfig(checkpoint: CheckpointFolder): Promise<M
       fields.is(decoderHeadsKey, undefined) ? undefined : fields.count(decoderHeadsKey),
     ),
     maxRegionPoints: fields.count("max_sample_point", 512),
+    ...(fields.is(inContextKeys.compress, true) &&
+      { imageTokens: fields.count(inContextKeys.imageTokens, 256) }),
+    ...(fields.is(inContextKeys.encodeMasks, true) &&
+      { maskTokens: fields.count(inContextKeys.maskTokens, 64) }),
     maskThreshold: paper.maskThreshold,
     stored: dtype === "BF16" ? "BF16" : "F32",
   };

@@ -5,33 +5,48 @@
  * @module
  */
 import { denseFeedForward, type LlamaPass, moeFeedForward, type Parameters } from "@medvlm/core/nn";
-import { gatherRows, spliceRows, type Tensor, tensor, uniforms } from "@medvlm/core/tensor";
+import {
+  gatherRows,
+  type RowPiece,
+  spliceRows,
+  type Tensor,
+  tensor,
+  uniforms,
+} from "@medvlm/core/tensor";
 import { type Device, InputError } from "@medvlm/core";
 import type { MedplibConfig } from "./config.ts";
 import { expertsOfLayer } from "./params.ts";
 import { imagePlaceholder, regionPlaceholder } from "./prompt.ts";
 
 /**
- * Embeds a prompt: token rows, with the image rows in the place of -200 and the region row in the place of -300.
+ * Embeds a prompt: token rows, with image rows in the place of every -200 and the region row in the place of -300.
  *
  * @param ids Token ids with placeholders.
- * @param image Projected image rows [patches, H].
+ * @param images The rows of every image or mask, [n, H] each, in the order of their placeholders.
  * @param region Region row [1, H]; without it a region placeholder is dropped, as the released evaluation does.
  * @returns Rows [P, H].
+ * @throws {InputError} code `BAD_PROMPT` when there are not as many -200 as images, or for other placeholders.
  */
 export function embedPrompt(
   p: Parameters,
   ids: readonly number[],
-  image: Tensor,
+  images: readonly RowPiece[],
   region: Tensor | undefined,
 ): Tensor {
   const { device } = p;
+  const wanted = ids.filter((id) => id === imagePlaceholder).length;
+  if (wanted !== images.length) {
+    throw new InputError(
+      "BAD_PROMPT",
+      `Cannot embed a prompt with ${wanted} image placeholders and ${images.length} images: each needs one`,
+    );
+  }
   const tokens = Int32Array.from(ids.filter((id) => id >= 0));
   const index = tensor(device, tokens);
   using scope = device.scope();
   const rows = gatherRows(p.weight("model.embed_tokens.weight"), index);
-  const pieces: { tensor: Tensor; start?: number; length?: number }[] = [];
-  let start = 0, seen = 0;
+  const pieces: RowPiece[] = [];
+  let start = 0, seen = 0, shown = 0;
   const flush = () => {
     if (seen > start) pieces.push({ tensor: rows, start, length: seen - start });
     start = seen;
@@ -42,7 +57,7 @@ export function embedPrompt(
       continue;
     }
     flush();
-    if (id === imagePlaceholder) pieces.push({ tensor: image });
+    if (id === imagePlaceholder) pieces.push(images[shown++]!);
     else if (id === regionPlaceholder && region !== undefined) pieces.push({ tensor: region });
     else if (id !== regionPlaceholder) {
       throw new InputError("BAD_PROMPT", `Cannot embed the placeholder ${id}`);

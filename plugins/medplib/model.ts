@@ -12,10 +12,11 @@ import {
   InputError,
   type Model,
   type Phrase,
+  type Raster,
   type Request,
 } from "@medvlm/core";
 import { saveShardedBin, saveShardedSafetensors } from "@medvlm/core/checkpoint";
-import { Generation, type Parameters, type Trace, traceAt } from "@medvlm/core/nn";
+import { clipGrid, Generation, type Parameters, type Trace, traceAt } from "@medvlm/core/nn";
 import { slice, type Tensor, tensor } from "@medvlm/core/tensor";
 import type { LlamaTokenizer } from "@medvlm/core/text";
 import type { MedplibConfig } from "./config.ts";
@@ -26,11 +27,14 @@ import {
   segEmbedding,
   singleMask,
 } from "./grounding.ts";
+import { visualRows, visualStack } from "./icl.ts";
+import { type InContextRequest, prepareInContext } from "./in_context.ts";
 import { embedPrompt, evaluationRouting, feedForwardOf } from "./language.ts";
 import { names } from "./params.ts";
 import { maskLogits, thresholdMask } from "./postprocess.ts";
 import { type PreparedRequest, prepareRequest } from "./request.ts";
-import { clipFeatures, projectFeatures, regionFeature } from "./vision.ts";
+import { retrievalFeatures, retrievalInput } from "./retrieval.ts";
+import { regionFeature } from "./vision.ts";
 
 /** Files that belong to a saved model besides its tensors, by name. */
 export type CompanionFiles = ReadonlyMap<string, Uint8Array>;
@@ -97,6 +101,31 @@ export class MedplibModel implements Model {
 
   async *answer(request: Request, options: AnswerOptions = {}): AsyncGenerator<AnswerEvent> {
     yield* this.run(prepareRequest(request, this.tokenizer, this.config), options);
+  }
+
+  /** Segments a picture as examples show it; see {@linkcode prepareInContext}. */
+  async *answerInContext(
+    request: InContextRequest,
+    options: AnswerOptions = {},
+  ): AsyncGenerator<AnswerEvent> {
+    yield* this.run(prepareInContext(request, this.tokenizer, this.config), options);
+  }
+
+  /** Where pictures lie among others that look alike, one unit vector [clip width] each; see {@linkcode retrievalFeatures}. */
+  async directions(images: readonly Raster[]): Promise<Float32Array[]> {
+    const { device, config } = this;
+    const side = config.clip.imageSize;
+    const found: Float32Array[] = [];
+    for (const image of images) {
+      let reading: Promise<Float32Array>;
+      {
+        using _scope = device.scope();
+        const pixels = tensor(device, retrievalInput(image, side), [1, 3, side, side]);
+        reading = retrievalFeatures(this.#parameters, pixels, config).readFloats();
+      }
+      found.push(await reading);
+    }
+    return found;
   }
 
   /** Answers a request whose prompt and pictures are prepared. */
@@ -191,24 +220,21 @@ export class MedplibModel implements Model {
   #embed(prepared: PreparedRequest, trace?: Trace): Tensor {
     const { device, config } = this;
     const p = this.#parameters;
-    const { imageSize, patchSize } = config.clip;
-    // Refuse before the encoders run: text tokens and one row per patch are known already.
-    const patches = Math.floor(imageSize / patchSize) ** 2;
-    this.#newTokens(prepared.ids.filter((id) => id >= 0).length + patches, 1);
-    const pixels = tensor(device, prepared.clipPixels, [1, 3, imageSize, imageSize]);
+    const { ids, cells, inputs = [{ kind: "image", pixels: prepared.clipPixels }] } = prepared;
+    const stack = visualStack(inputs, config);
+    // Refuse before the encoders run: how many rows there will be is known already.
+    const visual = stack.spans.reduce((sum, { length }) => sum + length, 0);
+    this.#newTokens(ids.filter((id) => id >= 0).length + visual, 1);
     using scope = device.scope();
-    const features = clipFeatures(p, pixels, config);
-    trace?.("clip_features", features);
-    const projected = projectFeatures(p, features);
-    trace?.("projected", projected);
-    const region = prepared.cells === undefined
+    const { rows, features } = visualRows(p, stack, config, trace);
+    const region = cells === undefined
       ? undefined
-      : regionFeature(p, features, prepared.cells, Math.floor(imageSize / patchSize));
+      : regionFeature(p, features, cells, clipGrid(config.clip));
     if (region !== undefined) trace?.("region_feature", region);
-    const rows = scope.keep(embedPrompt(p, prepared.ids, projected, region));
-    trace?.("inputs_embeds", rows);
-    pixels.dispose();
-    return rows;
+    const images = stack.spans.map((span) => ({ tensor: rows, ...span }));
+    const embedded = scope.keep(embedPrompt(p, ids, images, region));
+    trace?.("inputs_embeds", embedded);
+    return embedded;
   }
 
   /**

@@ -21,10 +21,12 @@ export const names = {
   clip: "model.vision_tower.vision_tower.vision_model.",
   sam: "model.visual_model.",
   projector: "model.mm_projector.",
+  compressor: "model.mm_token_compressor.",
+  maskEncoder: "model.mask_encoder.",
   textProjector: "model.text_hidden_fcs.0.",
 } as const;
 
-/** Buffers that older files carry and nobody needs. */
+/** Buffers that older files carry and nobody needs, and in-context modules that a configuration does not ask for. */
 export const ignoredNames: readonly RegExp[] = [
   /\.position_ids$/,
   /^model\.mm_token_compressor\./,
@@ -85,6 +87,36 @@ export function projectorParameters(config: MedplibConfig): ParameterSpec[] {
   return [...linear("0", width, config.clip.hiddenSize), ...linear("2", width, width)];
 }
 
+/** Channels of an example's mask after each convolution of the mask encoder. */
+export const maskEncoderChannels: readonly number[] = [64, 128, 256, 256];
+
+/**
+ * The modules of MedPLIB-ICL that a configuration asks for: `mm_token_compressor`, `mask_encoder`. They start as modules do
+ * that a released checkpoint lacks: linear layers as in a transformer, convolutions as PyTorch makes them.
+ */
+export function inContextParameters(
+  { llama, imageTokens, maskTokens, stored }: MedplibConfig,
+): ParameterSpec[] {
+  const width = llama.hiddenSize;
+  const compressor = specMaker(names.compressor, stored);
+  const encoder = specMaker(names.maskEncoder, stored);
+  const { conv } = specMaker(names.maskEncoder, stored, "pytorch");
+  const channels = [1, ...maskEncoderChannels];
+  const convolutions = maskEncoderChannels.flatMap((outputs, n) =>
+    conv(`encoder.${2 * n}`, [outputs, channels[n]!, 3, 3], outputs)
+  );
+  return [
+    ...(imageTokens === undefined
+      ? []
+      : [...compressor.norm("norm", width), ...compressor.linear("proj", width, width)]),
+    ...(maskTokens === undefined ? [] : [
+      ...convolutions,
+      ...encoder.linear("proj", width, channels.at(-1)!),
+      ...encoder.norm("norm", width),
+    ]),
+  ];
+}
+
 /** `region_fea_adapter`: CLIP features to region features. */
 export function regionParameters(config: MedplibConfig): ParameterSpec[] {
   const { linear } = specMaker("model.", config.stored);
@@ -118,6 +150,7 @@ export function medplibParameters(config: MedplibConfig): ParameterSpec[] {
     ...rotaryFrequencies(config),
     ...clipVisionParameters(clip, names.clip, stored),
     ...projectorParameters(config),
+    ...inContextParameters(config),
     ...regionParameters(config),
     ...samParameters(config, names.sam),
     ...text.linear("0", width, width),

@@ -100,23 +100,30 @@ export interface PromptParts {
   history?: readonly { readonly question: string; readonly answer: string }[];
   /** Name of the conversation template: `vicuna_v1` as in the evaluation (default), `llava_v1` as in training. */
   template?: string;
+  /** `front` puts the one image before the first question (default); `in-place` keeps every `<image>` of the questions. */
+  placement?: "front" | "in-place";
 }
 
 /**
  * The text of a prompt up to and including the last `ASSISTANT:`. The image comes first, in the first question; any
- * `<image>` the questions contain is removed.
+ * `<image>` the questions contain is removed, unless they stay in place.
  *
  * @throws {InputError} code `UNKNOWN_TEMPLATE`; `EMPTY_PROMPT` when a question, or an answer of the history, is empty.
  */
 export function medplibPrompt(
-  { question, history = [], template = "vicuna_v1" }: PromptParts,
+  { question, history = [], template = "vicuna_v1", placement = "front" }: PromptParts,
 ): string {
   const messages: ChatMessage[] = [];
   const ask = (text: string) => {
     const plain = strip(text.replaceAll(imageTag, ""));
     if (plain === "") throw emptyTurn("question");
     const first = messages.length === 0;
-    messages.push({ role: "user", text: first ? placeImage(imageTag + plain) : plain });
+    const placed = placement === "in-place"
+      ? placeImage(strip(text), placement)
+      : first
+      ? placeImage(imageTag + plain)
+      : plain;
+    messages.push({ role: "user", text: placed });
   };
   for (const turn of history) {
     ask(turn.question);

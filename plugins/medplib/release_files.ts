@@ -22,6 +22,14 @@ const limit = 2 ** 24;
 /** Where `config.json` has the heads of the mask decoder, which no official file records. */
 export const decoderHeadsKey = "mask_decoder_heads";
 
+/** Where `config.json` says which in-context modules there are and how many rows they make. */
+export const inContextKeys = {
+  compress: "mm_token_compress",
+  imageTokens: "mm_compressed_token_count",
+  encodeMasks: "icl_mask_encoder",
+  maskTokens: "mask_encoder_token_count",
+} as const;
+
 /** The vision tower's folder inside the release, if it has one. */
 export function towerFolder(json: Record<string, unknown>): string | undefined {
   const path = json.mm_vision_tower ?? json.vision_tower;
@@ -131,6 +139,14 @@ function releaseConfig(config: MedplibConfig) {
     "region_fea_adapter": true,
     "region_geo_sampler": false,
     "max_sample_point": config.maxRegionPoints,
+    ...(config.imageTokens !== undefined && {
+      [inContextKeys.compress]: true,
+      [inContextKeys.imageTokens]: config.imageTokens,
+    }),
+    ...(config.maskTokens !== undefined && {
+      [inContextKeys.encodeMasks]: true,
+      [inContextKeys.maskTokens]: config.maskTokens,
+    }),
     "train_mask_decoder": true,
     "out_dim": config.samDecoder.width,
     [decoderHeadsKey]: config.samDecoder.heads,

@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { InputError, type Request } from "@medvlm/core";
+import { InputError, type Raster, type Request } from "@medvlm/core";
 import type { LlamaTokenizer } from "@medvlm/core/text";
 import type { MedplibConfig } from "./config.ts";
+import type { VisualInput } from "./icl.ts";
 import type { Size } from "./postprocess.ts";
 import { clipInput, regionGrid, regionMask, samInput } from "./preprocess.ts";
 import { encodeMedplibPrompt, medplibPrompt } from "./prompt.ts";
@@ -15,8 +16,10 @@ import { regionCells } from "./region.ts";
 export interface PreparedRequest {
   /** Token ids, with -200 for the image and -300 for a region. */
   readonly ids: readonly number[];
-  /** Input of the vision tower [3, S, S]. */
+  /** Input of the vision tower [3, S, S]: the picture that is asked about. */
   readonly clipPixels: Float32Array<ArrayBuffer>;
+  /** What each -200 stands for, in order. Default: `clipPixels` alone. */
+  readonly inputs?: readonly VisualInput[];
   /** Input of the pixel encoder [3, S, S]. */
   readonly samPixels: Float32Array<ArrayBuffer>;
   /** Size of the picture inside the pixel encoder's padded input. */
@@ -35,6 +38,25 @@ export interface PreparedRequest {
 const asksForMask = /\b(segment|delineate|outline|mask)\b/i;
 const regionTag = "<region></region>";
 const labelLength = 60;
+
+/** Words of a prompt that name what a mask is of, at most 60 characters. */
+export function shortLabel(prompt: string): string {
+  return prompt.length > labelLength ? `${prompt.slice(0, labelLength - 1)}…` : prompt;
+}
+
+/** The inputs of both encoders for the picture that is asked about. */
+export function pictureInputs(
+  image: Raster,
+  { clip, sam }: MedplibConfig,
+): Pick<PreparedRequest, "clipPixels" | "samPixels" | "resized" | "original"> {
+  const pixels = samInput(image, sam.imageSize);
+  return {
+    clipPixels: clipInput(image, clip.imageSize).data,
+    samPixels: pixels.data,
+    resized: pixels.resized,
+    original: { width: image.width, height: image.height },
+  };
+}
 
 /**
  * Prepares a request.
@@ -71,18 +93,13 @@ export function prepareRequest(
     ? prompt.replace(/\s*([?.!]?)$/, ` ${regionTag}$1`)
     : prompt;
   const { imageSize, patchSize } = config.clip;
-  const clip = clipInput(image, imageSize);
-  const sam = samInput(image, config.sam.imageSize);
   const ids = encodeMedplibPrompt(
     tokenizer,
     medplibPrompt({ question, history: request.history ?? [] }),
   );
   return {
     ids,
-    clipPixels: clip.data,
-    samPixels: sam.data,
-    resized: sam.resized,
-    original: { width: image.width, height: image.height },
+    ...pictureInputs(image, config),
     ...(region === undefined ? {} : {
       cells: regionCells(
         regionGrid(regionMask(region, image.width, image.height), imageSize, patchSize),
@@ -91,6 +108,6 @@ export function prepareRequest(
       ),
     }),
     alwaysMask: task === "ground-mask" || (task === undefined && asksForMask.test(prompt)),
-    label: prompt.length > labelLength ? `${prompt.slice(0, labelLength - 1)}…` : prompt,
+    label: shortLabel(prompt),
   };
 }

@@ -20,6 +20,7 @@ import type { Tensor } from "@medvlm/core/tensor";
 import { type BatchLoss, type ParameterGroup, trainsWhole } from "@medvlm/core/train";
 import type { MedplibConfig } from "./config.ts";
 import { gridPositions } from "./grounding.ts";
+import { imageRowCount } from "./icl.ts";
 import { ignoredNames, medplibParameters, names } from "./params.ts";
 import { ignoredLabel, trainingText } from "./prompt.ts";
 import { type StageModel, stageModel } from "./stage_start.ts";
@@ -192,13 +193,13 @@ export async function prepareStage(
   const stage = stageOf(name);
   const model = await stageModel(start, stage, seed);
   const { config, tensors, tokenizer } = model;
-  const patches = Math.floor(config.clip.imageSize / config.clip.patchSize) ** 2;
+  const imageRows = imageRowCount(config);
   return {
     stage,
     tensors,
     rows: (example) => {
       const { inputIds } = trainingText(tokenizer, turnsOf(example));
-      return Math.min(inputIds.length, stage.maxTokens) - 1 + patches;
+      return Math.min(inputIds.length, stage.maxTokens) - 1 + imageRows;
     },
     memory: (load) => stageMemory(config, stage, load),
     open: (options) => openStage(model, stage, options),

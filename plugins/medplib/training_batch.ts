@@ -3,8 +3,10 @@
  *
  * @module
  */
-import type { Mask } from "@medvlm/core";
+import { InputError, type Mask } from "@medvlm/core";
 import type { MedplibConfig } from "./config.ts";
+import { type VisualInput, type VisualStack, visualStack } from "./icl.ts";
+import { joined } from "./joined.ts";
 import type { Size } from "./postprocess.ts";
 import { ignoredLabel, imagePlaceholder, regionPlaceholder } from "./prompt.ts";
 import type { TrainingSample } from "./training_sample.ts";
@@ -30,8 +32,8 @@ export interface TrainingBatch {
   /** Token ids of all samples one after the other, padding included, without placeholders [N]. */
   readonly tokens: Int32Array<ArrayBuffer>;
   /**
-   * Where each row of the batch comes from [B * T]: a token of `tokens`, then N + a row of the projected images (in order
-   * of the samples), then a region; -1 for zeros.
+   * Where each row of the batch comes from [B * T]: a token of `tokens`, then N + a row of the images, then of the masks (in
+   * order of the samples), then a region; -1 for zeros.
    */
   readonly source: Int32Array<ArrayBuffer>;
   /** Rows in use of each sample [B]. */
@@ -40,11 +42,12 @@ export interface TrainingBatch {
   readonly targetRows: Int32Array<ArrayBuffer>;
   /** Token ids beside `targetRows`. */
   readonly targets: Int32Array<ArrayBuffer>;
-  /** Inputs of the vision tower [B, 3, S, S]. */
-  readonly clipPixels: Float32Array<ArrayBuffer>;
-  /** Samples with a region in their text, and its grid cells. */
+  /** Images and masks that the samples read: one image each, or several in their order. */
+  readonly visual: VisualStack;
+  /** Samples with a region in their text, the image of `visual` that it lies in, and its grid cells. */
   readonly regions: readonly {
     readonly sample: number;
+    readonly image: number;
     readonly cells: readonly (readonly [number, number])[];
   }[];
   /** Samples with masks, in the order of `samPixels`. */
@@ -55,14 +58,19 @@ export interface TrainingBatch {
   readonly masks: readonly MaskTarget[];
 }
 
-function joined(parts: readonly Float32Array[]): Float32Array<ArrayBuffer> {
-  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
+const lastOf = (rows: number[], count: number) => rows.slice(Math.max(0, rows.length - count));
+
+/** What the -200 of a sample stand for; a text without any has its picture all the same. */
+function inputsOf({ ids, clipPixels, inputs }: TrainingSample): readonly VisualInput[] {
+  const wanted = ids.filter((id) => id === imagePlaceholder).length;
+  const given: readonly VisualInput[] = inputs ?? [{ kind: "image", pixels: clipPixels }];
+  if (wanted > given.length || (inputs !== undefined && wanted < given.length)) {
+    throw new InputError(
+      "BAD_RECORD",
+      `Cannot train on a text with ${wanted} image placeholders and ${given.length} images: each needs one; correct the record`,
+    );
   }
-  return all;
+  return given;
 }
 
 /** Token ids that a batch is made with. */
@@ -77,13 +85,16 @@ export interface BatchTokens {
  * Puts samples together as the official collator does: shorter conversations get padding tokens on the right, and where
  * they still differ after splicing, rows of zeros. Positions count through padding, which is hidden only as keys; but the
  * router of a mixture of experts sees it, and it takes slots.
+ *
+ * @throws {InputError} code `BAD_RECORD` when a sample has not one image or mask per placeholder.
  */
 export function trainingBatch(
   samples: readonly TrainingSample[],
   config: MedplibConfig,
   { seg, pad }: BatchTokens,
 ): TrainingBatch {
-  const patches = Math.floor(config.clip.imageSize / config.clip.patchSize) ** 2;
+  const inputs = samples.map((sample) => inputsOf(sample));
+  const visual = visualStack(inputs.flat(), config);
   const tokens: number[] = [], rows: number[][] = [], labels: number[][] = [];
   const regions: TrainingBatch["regions"][number][] = [];
   const most = Math.max(...samples.map(({ ids }) => ids.length));
@@ -92,21 +103,26 @@ export function trainingBatch(
     ...new Array<number>(most - ids.length).fill(pad),
   ]);
   const textCount = padded.reduce((sum, ids) => sum + ids.filter((id) => id >= 0).length, 0);
-  const imageStart = textCount, regionStart = textCount + samples.length * patches;
+  const regionStart = visual.spans.reduce((sum, { length }) => sum + length, textCount);
   const masks: MaskTarget[] = [];
   const segRows: number[][] = [];
+  let firstInput = 0, images = 0;
   samples.forEach((sample, b) => {
     const own: number[] = [], ownLabels: number[] = [], ownSegs: number[] = [];
+    let input = firstInput;
+    firstInput += inputs[b]!.length;
+    images += inputs[b]!.filter(({ kind }) => kind === "image").length;
     padded[b]!.forEach((id, i) => {
       if (id === imagePlaceholder) {
-        for (let patch = 0; patch < patches; patch++) {
-          own.push(imageStart + b * patches + patch);
+        const { start, length } = visual.spans[input++]!;
+        for (let row = 0; row < length; row++) {
+          own.push(textCount + start + row);
           ownLabels.push(ignoredLabel);
         }
       } else if (id === regionPlaceholder) {
         own.push(regionStart + regions.length);
         ownLabels.push(ignoredLabel);
-        regions.push({ sample: b, cells: sample.cells ?? [] });
+        regions.push({ sample: b, image: images - 1, cells: sample.cells ?? [] });
       } else {
         if (id === seg) ownSegs.push(own.length - 1);
         own.push(tokens.length);
@@ -116,7 +132,8 @@ export function trainingBatch(
     });
     rows.push(own);
     labels.push(ownLabels);
-    segRows.push(ownSegs);
+    // With examples before it, the answer has the last ones.
+    segRows.push(sample.inputs === undefined ? ownSegs : lastOf(ownSegs, sample.masks.length));
   });
   const length = Math.max(...rows.map((own) => own.length));
   const source = new Int32Array(samples.length * length).fill(-1);
@@ -146,7 +163,7 @@ export function trainingBatch(
     lengths: Uint32Array.from(rows, (own, b) => own.length - (most - samples[b]!.ids.length)),
     targetRows: Int32Array.from(targetRows),
     targets: Int32Array.from(targets),
-    clipPixels: joined(samples.map(({ clipPixels }) => clipPixels)),
+    visual,
     regions,
     maskSamples,
     samPixels: joined(maskSamples.map((b) => samples[b]!.samPixels!)),

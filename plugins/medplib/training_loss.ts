@@ -24,11 +24,12 @@ import {
 } from "@medvlm/core/tensor";
 import type { MedplibConfig } from "./config.ts";
 import { decodeMasks, pixelEmbeddings, segEmbedding, singleMask } from "./grounding.ts";
+import { visualRows } from "./icl.ts";
 import { feedForwardOf, type RoutingOptions } from "./language.ts";
 import { names } from "./params.ts";
 import { maskCrop } from "./postprocess.ts";
 import type { MaskTarget, TrainingBatch } from "./training_batch.ts";
-import { clipFeatures, projectFeatures, regionPoints } from "./vision.ts";
+import { regionPoints } from "./vision.ts";
 
 /** Factors of the parts of the loss, as the stage scripts set them. */
 export interface LossWeights {
@@ -71,13 +72,13 @@ const countEpsilon = 1e-8;
 function regionFeatures(
   p: Parameters,
   features: Tensor,
-  { regions, size }: TrainingBatch,
+  { regions, visual }: TrainingBatch,
 ): Tensor {
   const { device } = features;
   const [rows, width] = features.shape as [number, number];
-  const side = Math.round(Math.sqrt(rows / size));
-  const samples = tensor(device, Int32Array.from(regions, ({ sample }) => sample));
-  const chosen = gatherRows(features.reshape(size, -1), samples).reshape(-1, width);
+  const side = Math.round(Math.sqrt(rows / visual.images));
+  const images = tensor(device, Int32Array.from(regions, ({ image }) => image));
+  const chosen = gatherRows(features.reshape(visual.images, -1), images).reshape(-1, width);
   const adapted = linearLayer(p.at("model."), "region_fea_adapter", chosen);
   const points = Float32Array.from(regions.flatMap(({ cells }) => [...regionPoints(cells, side)]));
   let first = 0;
@@ -93,20 +94,18 @@ function regionFeatures(
   );
 }
 
-/** Input rows of the decoder [B * T, H]: token, image and region rows in their places, zeros as padding. */
-function embedBatch(
+/** Input rows of the decoder [B * T, H]: token, image, mask and region rows in their places, zeros as padding. */
+export function embedBatch(
   p: Parameters,
   batch: TrainingBatch,
   config: MedplibConfig,
   trace?: Trace,
 ): Tensor {
   const { device } = p;
-  const { imageSize } = config.clip;
-  const pixels = tensor(device, batch.clipPixels, [batch.size, 3, imageSize, imageSize]);
-  const features = clipFeatures(p, pixels, config);
+  const { rows: visual, features } = visualRows(p, batch.visual, config, trace);
   const rows = [
     gatherRows(p.weight("model.embed_tokens.weight"), tensor(device, batch.tokens)),
-    projectFeatures(p, features),
+    visual,
   ];
   if (batch.regions.length > 0) rows.push(regionFeatures(p, features, batch));
   const embedded = gatherRows(concat(rows, 0), tensor(device, batch.source));

@@ -7,6 +7,7 @@ import type { StageLoad } from "@medvlm/core";
 import { samGrid } from "@medvlm/core/nn";
 import { llamaActivationBytes, stageWeightBytes, type TrainingMemory } from "@medvlm/core/train";
 import type { MedplibConfig } from "./config.ts";
+import { imageRowCount } from "./icl.ts";
 import { medplibParameters } from "./params.ts";
 import type { MedplibStage } from "./stages.ts";
 
@@ -44,7 +45,7 @@ export function stageMemory(
   const patches = (clip.imageSize / clip.patchSize) ** 2;
   const decoder = llamaActivationBytes(llama, {
     rows: batch * rows,
-    targets: batch * Math.max(1, rows - patches),
+    targets: batch * Math.max(1, rows - imageRowCount(config)),
     recompute,
     inside: stage.experts ? moe.capacityFactor : 1,
   });

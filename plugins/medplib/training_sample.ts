@@ -7,6 +7,7 @@
 import { type Example, InputError, type Mask, type Raster } from "@medvlm/core";
 import type { LlamaTokenizer } from "@medvlm/core/text";
 import type { MedplibConfig } from "./config.ts";
+import type { VisualInput } from "./icl.ts";
 import type { Size } from "./postprocess.ts";
 import { clipInput, regionGrid, samInput } from "./preprocess.ts";
 import { ignoredLabel, type RecordTurn, regionPlaceholder, trainingText } from "./prompt.ts";
@@ -32,6 +33,8 @@ export interface TrainingSample {
   readonly labels: readonly number[];
   /** Input of the vision tower [3, S, S]. */
   readonly clipPixels: Float32Array;
+  /** What each -200 stands for, in order, the picture last. Default: `clipPixels` alone. */
+  readonly inputs?: readonly VisualInput[];
   /** Input of the pixel encoder [3, S, S]; absent where no mask is wanted. */
   readonly samPixels?: Float32Array;
   /** Size of the picture inside the pixel encoder's padded input. */

@@ -7,6 +7,7 @@ import type { Device } from "@medvlm/core/device";
 import type { Report } from "./harness.ts";
 import { runMoeLayer } from "./medplib_moe.ts";
 import { runClipTower, runRegionSampler, runSamDecoder, runSamEncoder } from "./medplib_parts.ts";
+import { runIclModules } from "./medplib_icl.ts";
 import { runLlmMoe } from "./medplib_decoder.ts";
 import { runPipeline } from "./medplib_pipeline.ts";
 import { runMaskPostprocess, runMedplibPreprocess } from "./medplib_preprocess.ts";
@@ -33,4 +34,5 @@ export const medplibKinds: Readonly<
   "pipeline-seg": runPipeline,
   "train-stage2": runTrainStage2,
   "train-stage4": runTrainStage4,
+  "icl-modules": runIclModules,
 };

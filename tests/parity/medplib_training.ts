@@ -123,7 +123,7 @@ async function readBatch(
     pad: tokenizer.padId ?? 0,
   });
   const clip = await files.inputs.get("images_clip");
-  report.close("images_clip", batch.clipPixels, clip.values, { atol: 1e-5 });
+  report.close("images_clip", batch.visual.pixels, clip.values, { atol: 1e-5 });
   return batch;
 }
 

@@ -69,7 +69,7 @@ Deno.test("a batch has every sample's pixels, regions and masks in place", () =>
   const chosen = drawLessons(pool, mix, 24, stepRandom(5, 0, 1));
   const batch = lessonBatch(teaching, chosen);
   assertEquals(batch.size, 24);
-  assertEquals(batch.clipPixels.length, 24 * 3 * config.clip.imageSize ** 2);
+  assertEquals(batch.visual.pixels.length, 24 * 3 * config.clip.imageSize ** 2);
   const masked = chosen.flatMap(({ lesson }, b) => lesson.mask === undefined ? [] : [b]);
   assertEquals([...batch.maskSamples], masked);
   assertEquals(batch.masks.map(({ sample }) => sample), masked);
