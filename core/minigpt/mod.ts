@@ -4,6 +4,7 @@
  *
  * @module
  */
+export * from "./answering.ts";
 export * from "./checkpoint.ts";
 export * from "./config.ts";
 export * from "./config_files.ts";
@@ -12,6 +13,8 @@ export * from "./model.ts";
 export * from "./params.ts";
 export * from "./preprocess.ts";
 export * from "./prompt.ts";
+export * from "./stage_run.ts";
+export * from "./stage_start.ts";
 export { builtInTokenizerFiles } from "./tokenizer.ts";
 export * from "./training_batch.ts";
 export * from "./training_loss.ts";
