@@ -63,14 +63,14 @@ export const medplibRecipe: MedplibRecipe = {
   stages: {
     alignment: { steps: 50, batch: 16, rate: 1e-3, warmupShare: 0.03, mix: { caption: 1 } },
     recognition: {
-      steps: 450,
+      steps: 200,
       batch: 16,
       rate: 2e-3,
       warmupShare: 0.03,
       mix: { closed: 5, open: 2, region: 3, report: 1 },
     },
     grounding: {
-      steps: 300,
+      steps: 350,
       batch: 12,
       rate: 1.5e-3,
       warmupShare: 0.03,
