@@ -248,6 +248,12 @@ Deno.test("a stage starts from what another wrote, whatever the frozen matrices 
 Deno.test("starts and data that do not fit are refused in one sentence", async () => {
   await using place = new Workplace();
   await Deno.mkdir(`${place.folder}/data`);
+  await Deno.mkdir(`${place.folder}/texts`);
+  await Deno.writeTextFile(
+    `${place.folder}/texts/trainset.json`,
+    JSON.stringify([{ qid: 1, "image_name": "a.png", question: "Is it?", answer: "yes" }]),
+  );
+  await Deno.writeFile(`${place.folder}/texts/a.png`, new Uint8Array(1));
   const base = ["train", "--plugin=medplib", "--stage=grounding"];
   const cases: [string[], string][] = [
     [["train", "--plugin=medplib"], "alignment, recognition, grounding, experts"],
@@ -258,6 +264,10 @@ Deno.test("starts and data that do not fit are refused in one sentence", async (
     [[...base, "--preset=tiny", "--out=x"], "add --data DIR"],
     [[...base, "--preset=tiny", "--data=data", "--out=x"], "it holds none of MeCoVQA"],
     [[...base, "--preset=tiny", "--data=data", "--out=x", "--dataset=vqarad"], "vqa_rad"],
+    [
+      [...base, "--preset=tiny", "--data=texts", "--out=x", "--dataset=vqa_rad"],
+      "none of its 1 example has a task that the stage learns (ground-mask)",
+    ],
   ];
   for (let i = 0; i < cases.length; i += 2) {
     await Promise.all(
@@ -269,5 +279,5 @@ Deno.test("starts and data that do not fit are refused in one sentence", async (
       }),
     );
   }
-  assertEquals(place.entries("."), ["data"]);
+  assertEquals(place.entries("."), ["data", "texts"]);
 });

@@ -6,8 +6,6 @@
 import {
   type Device,
   DeviceError,
-  type Example,
-  InputError,
   openDevice,
   type OpenDeviceOptions,
   openFolder,
@@ -30,18 +28,15 @@ import {
   trainInFolder,
   type TrainingMemory,
 } from "@medvlm/core/train";
-import type { Problem } from "../data/reader.ts";
-import { taskFor } from "../eval/asking.ts";
-import { noteProblems } from "../eval/evaluate.ts";
 import { counted } from "../eval/evaluation.ts";
-import { nothingSelected, selected, type Selection, surveyOf } from "../eval/selection.ts";
+import type { Selection } from "../eval/selection.ts";
 import { makeFolder } from "../run.ts";
 import { notice } from "../run_output.ts";
 import { formatTime, Progress, type Terminal } from "../terminal.ts";
 import { examplesFingerprint, weightsFingerprint } from "./identity.ts";
 import { Lessons } from "./lessons.ts";
 import { checkTrainingMemory, memoryText } from "./memory_check.ts";
-import { holdOut } from "./order.ts";
+import { longestRows, type Plan, planOf, readExamples } from "./plan.ts";
 import { TrainingProgress } from "./progress.ts";
 import { openStart, type StartPaths } from "./start.ts";
 
@@ -96,86 +91,6 @@ export const trainFiles = {
   /** Settings and results. */
   summary: "summary.json",
 } as const;
-
-/** Examples that a system can be trained on, and what was left out. */
-async function readExamples<C>(
-  plugin: Plugin<C>,
-  { name: stageName, tasks }: Stage,
-  selection: Selection,
-  terminal: Terminal,
-): Promise<Example[]> {
-  const examples: Example[] = [], problems: Problem[] = [];
-  let skipped = 0, unsupported = 0, other = 0;
-  const report = (problem: Problem) => {
-    skipped++;
-    if (problems.length < 3) problems.push(problem);
-  };
-  for await (const example of selected(selection, report)) {
-    const { split, task } = example;
-    // Without a choice everything is for training that the dataset does not keep for something else.
-    if (selection.split === undefined && split !== undefined && split !== "train") continue;
-    const as = taskFor(plugin, task);
-    if (as === undefined) unsupported++;
-    else if (tasks?.includes(as) === false) other++;
-    else examples.push(example);
-  }
-  noteProblems("Left out", problems, skipped, terminal);
-  if (unsupported > 0) {
-    terminal.note(`Left out: ${counted(unsupported, "example")} of tasks without a counterpart\n`);
-  }
-  if (other > 0) {
-    terminal.note(
-      `Left out: ${counted(other, "example")} of other tasks than stage ${stageName} learns (${
-        tasks!.join(", ")
-      })\n`,
-    );
-  }
-  if (examples.length === 0) throw nothingSelected(selection, await surveyOf(selection), "train");
-  return examples;
-}
-
-/** Rows of the longest conversation: that with most characters. */
-function longestRows(stage: PreparedStage, examples: readonly Example[]): number {
-  const length = ({ prompt, answer, history = [] }: Example) =>
-    history.reduce(
-      (sum, turn) => sum + turn.question.length + turn.answer.length,
-      prompt.length + answer.length,
-    );
-  return stage.rows(
-    examples.reduce((longest, example) => length(example) > length(longest) ? example : longest),
-  );
-}
-
-/** Settings that decide every number of a run. */
-interface Plan {
-  readonly steps: number;
-  readonly batch: number;
-  readonly rate: number;
-  readonly taught: readonly Example[];
-  readonly held: readonly Example[];
-}
-
-function planOf(
-  { stage, steps, epochs = stage.epochs, batch = stage.batch, ...rest }: TrainStageOptions,
-  examples: readonly Example[],
-): Plan {
-  const { accumulation, heldOut, seed, rate = stage.schedule.rate } = rest;
-  if (batch % accumulation !== 0) {
-    throw new InputError(
-      "USAGE",
-      `Cannot divide --batch ${batch} into --accumulation ${accumulation} equal parts: choose a divisor`,
-    );
-  }
-  const { taught, held } = holdOut(examples, heldOut, seed);
-  if (heldOut > 0 && held.length === 0) {
-    throw new InputError(
-      "USAGE",
-      "Cannot hold anything out: all examples are of one picture or patient; leave --held-out and --evaluate-every out",
-    );
-  }
-  const perEpoch = Math.ceil(taught.length / batch);
-  return { steps: steps ?? Math.ceil(epochs * perEpoch), batch, rate, taught, held };
-}
 
 /** Everything that must be the same for a run to go on, as text. */
 async function identityOf<C>(

@@ -28,8 +28,14 @@ export interface OpenedStage extends AsyncDisposable {
 }
 
 /** Opens a checkpoint in a folder, or in a file beside its other files. */
-async function openPart(path: string, opened: DisposableStack): Promise<CheckpointFolder> {
-  const tensors = opened.use(await openCheckpoint(path));
+async function openPart(
+  path: string,
+  opened: DisposableStack,
+  open?: Plugin<unknown>["openTensors"],
+): Promise<CheckpointFolder> {
+  const tensors = opened.use(
+    await (open === undefined ? openCheckpoint(path) : open(await openFolder(path))),
+  );
   const isFile = (await Deno.stat(path)).isFile;
   const parent = path.replace(/[^/]*$/, "") || ".";
   return { tensors, folder: await openFolder(isFile ? parent : path) };
@@ -51,7 +57,7 @@ export async function openStart<C>(
     const folders: Record<string, CheckpointFolder> = {};
     for (const [name, path] of Object.entries(parts)) folders[name] = await openPart(path, opened);
     const start = checkpoint !== undefined
-      ? { checkpoint: await openPart(checkpoint, opened) }
+      ? { checkpoint: await openPart(checkpoint, opened, plugin.openTensors) }
       : preset !== undefined
       ? { config: presetOf(plugin, preset) }
       : { parts: folders };
