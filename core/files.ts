@@ -248,6 +248,23 @@ export async function writeAtomic(
 }
 
 /**
+ * Makes a folder and those above it, where they do not exist yet (Deno).
+ *
+ * @throws {InputError} code `NOT_WRITABLE` when it cannot be made.
+ */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await Deno.mkdir(path, { recursive: true });
+  } catch (error) {
+    throw new InputError(
+      "NOT_WRITABLE",
+      `Cannot make the folder "${path}": ${error instanceof Error ? error.message : error}`,
+      { cause: error },
+    );
+  }
+}
+
+/**
  * Reads a JSON object of at most `limit` bytes from a folder.
  *
  * @throws {InputError} code `INVALID_JSON` naming the file and the position, or as {@linkcode FolderSource.open} does.

@@ -5,7 +5,7 @@
  * @module
  */
 import { InputError } from "../errors.ts";
-import { writeAtomic } from "../files.ts";
+import { makeFolder, writeAtomic } from "../files.ts";
 import { castTensor } from "./convert.ts";
 import { safetensorsChunks } from "./safetensors.ts";
 import type { DType, TensorEntry } from "./tensor_data.ts";
@@ -19,10 +19,19 @@ export interface FolderWriter {
   write(name: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>;
 }
 
-/** A folder on disk that exists (Deno). Every file appears complete or not at all. */
+/**
+ * A folder on disk that exists (Deno). Every file appears complete or not at all; folders inside that a name goes through are made.
+ */
 export function diskFolder(path: string): FolderWriter {
   const base = path.replace(/\/+$/, "");
-  return { name: path, write: (name, chunks) => writeAtomic(`${base}/${name}`, chunks) };
+  return {
+    name: path,
+    async write(name, chunks) {
+      const slash = name.lastIndexOf("/");
+      if (slash > 0) await makeFolder(`${base}/${name.slice(0, slash)}`);
+      await writeAtomic(`${base}/${name}`, chunks);
+    },
+  };
 }
 
 /** Options of {@link saveShardedBin} and {@link saveShardedSafetensors}. */

@@ -83,3 +83,16 @@ Deno.test("tensors are converted while they are saved, to disk", async () => {
     await Deno.remove(path, { recursive: true });
   }
 });
+
+Deno.test("names with folders make these folders on a disk", async () => {
+  const path = await Deno.makeTempDir();
+  try {
+    const folder = diskFolder(path);
+    await folder.write("llama/inner/x.bin", [Uint8Array.of(1, 2)]);
+    assertEquals(await Deno.readFile(`${path}/llama/inner/x.bin`), Uint8Array.of(1, 2));
+    await folder.write("file", [Uint8Array.of(3)]);
+    await assertRejects(() => folder.write("file/x.bin", []), InputError, "Cannot make the folder");
+  } finally {
+    await Deno.remove(path, { recursive: true });
+  }
+});

@@ -229,8 +229,8 @@ export interface MinigptFiles {
 }
 
 /**
- * Writes a checkpoint: `official` in its three parts, `safetensors` with all tensors side by side in `model.safetensors`. The folder
- * `llama` inside has to exist on a disk.
+ * Writes a checkpoint: `official` in its three parts, `safetensors` with all tensors side by side in
+ * `model.safetensors` and LLaMA's small files in `llama`.
  *
  * @param tensors All tensors under the names of the table, in its order.
  */
