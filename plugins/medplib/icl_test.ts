@@ -1,10 +1,11 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { InputError, openCheckpoint } from "@medvlm/core";
-import { memoryFolder } from "@medvlm/core/checkpoint";
-import { initialParameters, type Parameters, TraceCollector } from "@medvlm/core/nn";
+import { checkpointSource, memoryFolder } from "@medvlm/core/checkpoint";
+import { initialParameters, loadParameters, Parameters, TraceCollector } from "@medvlm/core/nn";
 import { tensor } from "@medvlm/core/tensor";
 import { assertCloseTo, deviceTest, normals } from "../../core/kernels/kernel_testing.ts";
 import { checkGradients } from "../../core/tensor/gradient_testing.ts";
+import { assembleBase } from "./assembly.ts";
 import { type MedplibConfig, paper, presets } from "./config.ts";
 import { readMedplibConfig } from "./config_files.ts";
 import { compressRows, imageRowCount, maskRows, visualStack } from "./icl.ts";
@@ -93,6 +94,60 @@ deviceTest("gradients pass through the compressor", async (device) => {
   });
   p.dispose();
 });
+
+deviceTest("gradients reach the first convolution of the mask encoder", async (device) => {
+  const [side, count, width] = [5, 1, 3];
+  const made = await initialParameters(
+    device,
+    inContextParameters(sized(width, { maskTokens: count })),
+    13,
+  );
+  const of = await valuesOf(made, names.maskEncoder);
+  const mask = Float32Array.from({ length: side * side }, (_, i) => i % 3 === 0 ? 1 : 0);
+  const first = `${names.maskEncoder}encoder.0.bias`;
+  const planes = tensor(device, mask, [1, 1, side, side]);
+  await checkGradients(device, {
+    inputs: { bias: { shape: [64] } },
+    operation: ({ bias }) => {
+      const values = made.specs.map(({ name }) =>
+        [name, name === first ? bias : made.value(name)] as const
+      );
+      return maskRows(new Parameters(device, made.specs, new Map(values)), planes, count);
+    },
+    reference: ({ bias }) =>
+      referenceMaskEncoder(
+        mask,
+        side,
+        count,
+        (name) => name === "encoder.0.bias" ? bias : of(name),
+      ).rows,
+  });
+  made.dispose();
+});
+
+deviceTest(
+  "a checkpoint without the modules starts in-context training with new ones",
+  async (device) => {
+    const { imageTokens: _, maskTokens: __, ...without } = inContextConfig;
+    const p = await initialParameters(device, medplibParameters(without), 8);
+    const language = checkpointSource(
+      "release",
+      new Map([...p.entries()].map((entry) => [entry.name, entry])),
+    );
+    const assembled = await assembleBase({ language }, inContextConfig, 5);
+    const again = await loadParameters(device, medplibParameters(inContextConfig), assembled);
+    const headOf = (one: Parameters) => one.value("lm_head.weight").readFloats();
+    assertEquals(await headOf(again), await headOf(p));
+    const norm = await again.value(`${names.compressor}norm.weight`).readFloats();
+    assertEquals([...new Set(norm)], [1]);
+    const conv = await again.value(`${names.maskEncoder}encoder.6.weight`).readFloats();
+    const bound = 1 / Math.sqrt(256 * 9);
+    assert(conv.every((value) => Math.abs(value) <= bound));
+    assert(conv.some((value) => value > 0.9 * bound));
+    p.dispose();
+    again.dispose();
+  },
+);
 
 for (const [side, count, width] of [[37, 5, 7], [17, 4, 3], [1, 1, 5], [33, 2, 1]] as const) {
   deviceTest(`masks of ${side} pixels a side become ${count} rows`, async (device) => {
