@@ -310,6 +310,13 @@ export interface Plugin<C> {
   /** Every tensor: official name, shape, storage, initialisation. The one source for loader, saver, docs and tests. */
   params(config: C): readonly ParameterSpec[];
   /**
+   * Opens the tensors of an official checkpoint that lies in several files or folders, under the names of {@linkcode Plugin.params}.
+   * Default: `openCheckpoint` of the folder.
+   *
+   * @throws {InputError} when a part is missing, or there are several that could be it.
+   */
+  readonly openTensors?: (folder: FolderSource) => Promise<CheckpointSource>;
+  /**
    * Reads the configuration of an official checkpoint.
    *
    * @throws {InputError} when the folder is not a checkpoint of this system.

@@ -14,9 +14,11 @@ import {
 import { memoryFolder, openCheckpoint } from "@medvlm/core/checkpoint";
 import { HostDevice } from "@medvlm/core/device";
 import { medplib } from "@medvlm/medplib";
+import { pefomed } from "@medvlm/pefomed";
+import { pfmvg } from "@medvlm/pfmvg";
 
 // deno-lint-ignore no-explicit-any
-const plugins: Plugin<any>[] = [medplib];
+const plugins: Plugin<any>[] = [medplib, pefomed, pfmvg];
 
 /** A grey gradient with a bright disc, wider than high. */
 function picture(width = 90, height = 70): Raster {
@@ -121,7 +123,7 @@ for (const plugin of plugins) {
     await using model: Model = await plugin.init(tiny, { device, seed: 4 });
     const folder = memoryFolder("saved");
     await model.save(folder);
-    using tensors = await openCheckpoint(folder);
+    using tensors = await (plugin.openTensors ?? openCheckpoint)(folder);
     assertEquals(tensors.names().sort(), plugin.params(tiny).map(({ name }) => name).sort());
     assertEquals(await plugin.readConfig({ folder, tensors }), tiny);
     await using again: Model = await plugin.load({ folder, tensors }, { device });

@@ -101,7 +101,7 @@ export async function loadModel<C>(
       return await plugin.init(config, { ...how, seed });
     }
     const folder = await openFolder(checkpoint);
-    using tensors = await openCheckpoint(folder);
+    using tensors = await (plugin.openTensors ?? openCheckpoint)(folder);
     const config = await plugin.readConfig({ folder, tensors });
     checkMemory(plugin, config, dtype, device, available);
     return await plugin.load({ folder, tensors }, { ...how, config });

@@ -9,7 +9,9 @@ import { InputError } from "../errors.ts";
 import type { FolderSource } from "../files.ts";
 import type { Raster } from "../image/mod.ts";
 import type { AdapterSet } from "../nn/adapters.ts";
+import { beamSearch } from "../nn/beam_search.ts";
 import { type GenerateSetup, Generation } from "../nn/generate.ts";
+import { LlamaBeams } from "../nn/llama_beams.ts";
 import { initialParameters, loadParameters, type Parameters } from "../nn/parameters.ts";
 import type { Trace } from "../nn/trace.ts";
 import type {
@@ -19,7 +21,7 @@ import type {
   LoadOptions,
   Phrase,
 } from "../plugin.ts";
-import { type Tensor, tensor } from "../tensor/mod.ts";
+import { type Tensor, tensor, type TokenConstraint } from "../tensor/mod.ts";
 import type { LlamaTokenizer } from "../text/mod.ts";
 import { languageFolderOf, type MinigptFiles, readCompanions, saveMinigpt } from "./checkpoint.ts";
 import { imageRowCount, type MinigptConfig } from "./config.ts";
@@ -36,6 +38,14 @@ export interface MinigptAnswerOptions extends GenerateOptions {
   readonly trace?: Trace;
   /** Makes tokens of the answer less likely to occur again; the official demo takes 1.05. Default 1: not. */
   readonly repetitionPenalty?: number;
+  /** Answers that are allowed, as `tokenAutomaton` makes them for the rows of the head. Default: all. */
+  readonly constraint?: TokenConstraint | undefined;
+  /** Answers followed at once by beam search, in place of drawing; tokens then arrive at the end. Default 1: none. */
+  readonly beams?: number | undefined;
+  /** Exponent of the length that a beam's score is divided by. Default 1. */
+  readonly lengthPenalty?: number | undefined;
+  /** When beam search stops, see `BeamOptions`. Default false. */
+  readonly earlyStopping?: boolean | "never" | undefined;
   /** What the text points at, once it is known. Default: nothing. */
   readonly phrases?: (text: string, tokens: readonly number[]) => readonly Phrase[];
 }
@@ -153,22 +163,10 @@ export class MinigptModel implements AsyncDisposable {
     options.trace?.("inputs_embeds", rows);
     const stopToken = tokenizer.endId;
     try {
-      using generation = new Generation(this.setup, rows, {
-        maxNewTokens,
-        temperature: options.temperature ?? 0,
-        topP: options.topP ?? 1,
-        seed: options.seed ?? 0,
-        stopToken,
-        repetitionPenalty: options.repetitionPenalty,
-        // transformers 4.30 lets the output begin with this token, which is never fed to the model.
-        occurred: tokenizer.beginId,
-        signal: options.signal,
-        trace: options.trace,
-      });
       const tokens: number[] = [];
       const decoder = tokenizer.streamDecoder({ skipSpecialTokens: true });
       let prefill = 0;
-      for await (const token of generation.tokens()) {
+      for await (const token of this.#generate(rows, maxNewTokens, options)) {
         if (tokens.length === 0) prefill = performance.now() - start;
         tokens.push(token);
         yield { type: "token", token, text: token === stopToken ? "" : decoder.push(token) };
@@ -197,6 +195,50 @@ export class MinigptModel implements AsyncDisposable {
     } finally {
       rows.dispose();
     }
+  }
+
+  /** Tokens as they become known, the stop token last where it is reached. */
+  async *#generate(
+    rows: Tensor,
+    maxNewTokens: number,
+    options: MinigptAnswerOptions,
+  ): AsyncGenerator<number> {
+    const { tokenizer } = this;
+    const { beams = 1, constraint, temperature = 0, lengthPenalty, earlyStopping } = options;
+    const stopToken = tokenizer.endId;
+    if (beams !== 1) {
+      if (!Number.isSafeInteger(beams) || beams < 1 || beams > 128 || temperature > 0) {
+        throw new InputError(
+          "BAD_OPTION",
+          `Cannot search with ${beams} beams at temperature ${temperature}: expected 1 to 128 beams, and temperature 0 with several`,
+        );
+      }
+      using search = new LlamaBeams(this.setup, rows, beams, maxNewTokens, constraint);
+      const [best] = await beamSearch(search, {
+        beams,
+        maxNewTokens,
+        stopToken,
+        ...(lengthPenalty === undefined ? {} : { lengthPenalty }),
+        ...(earlyStopping === undefined ? {} : { earlyStopping }),
+      });
+      yield* best!.tokens;
+      if (best!.stopped) yield stopToken;
+      return;
+    }
+    using generation = new Generation(this.setup, rows, {
+      maxNewTokens,
+      temperature,
+      topP: options.topP ?? 1,
+      seed: options.seed ?? 0,
+      stopToken,
+      repetitionPenalty: options.repetitionPenalty,
+      // transformers 4.30 lets the output begin with this token, which is never fed to the model.
+      occurred: tokenizer.beginId,
+      constraint,
+      signal: options.signal,
+      trace: options.trace,
+    });
+    yield* generation.tokens();
   }
 
   /** Writes the model: in the official three parts, or as one checkpoint; see `saveMinigpt`. */

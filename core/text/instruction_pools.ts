@@ -68,3 +68,18 @@ export const vqaInstructions: readonly string[] = [
 export function fillInstruction(instruction: string, text: string): string {
   return instruction.replaceAll(instructionSlot, () => text);
 }
+
+/**
+ * One of a pool, drawn by a text such as the name of a sample: the same text draws the same instruction, texts that differ are spread
+ * evenly (FNV-1a over UTF-16 units, then a mix so that the last unit counts in all bits).
+ *
+ * @throws {RangeError} for an empty pool.
+ */
+export function drawnOf(pool: readonly string[], text: string): string {
+  if (pool.length === 0) throw new RangeError("Cannot draw from an empty pool");
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x7feb352d);
+  hash = Math.imul(hash ^ (hash >>> 15), 0x846ca68b);
+  return pool[((hash ^ (hash >>> 16)) >>> 0) % pool.length]!;
+}

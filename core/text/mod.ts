@@ -48,6 +48,7 @@ export {
 export {
   captionInstructions,
   chestReportInstructions,
+  drawnOf,
   fillInstruction,
   instructionSlot,
   referInstructions,

@@ -1,6 +1,59 @@
 /**
  * PeFoMed: questions about medical images and reports of chest X-rays, parameter-efficient tuning of MiniGPT-v2.
  *
+ * @example Ask a question
+ * ```ts ignore
+ * import { openDevice } from "@medvlm/core";
+ * import { pefomed } from "@medvlm/pefomed";
+ *
+ * await using model = await pefomed.init(pefomed.presets.tiny, { device: await openDevice(), seed: 0 });
+ * for await (const event of model.answer({ image, prompt: "Is there an effusion?" })) console.log(event);
+ * ```
+ *
  * @module
  */
-export * from "./parts.ts";
+import type { Plugin } from "@medvlm/core";
+import {
+  configOf,
+  initMinigpt,
+  loadMinigpt,
+  MinigptAnswerer,
+  type MinigptConfig,
+  minigptParameters,
+  minigptParts,
+  openMinigpt,
+  paper,
+  prepareMinigptStage,
+  tiny,
+} from "@medvlm/core/minigpt";
+import { ask } from "./asking.ts";
+import { stageOf, stages } from "./stages.ts";
+import { teach } from "./teaching.ts";
+
+export type { PefomedOptions } from "./asking.ts";
+
+/** The plugin. */
+export const pefomed: Plugin<MinigptConfig> = {
+  name: "pefomed",
+  paper: {
+    title:
+      "PeFoMed: Parameter Efficient Fine-tuning of Multimodal Large Language Models for Medical Imaging",
+    authors: "Gang Liu, Jinlong He, Pengfei Li, Genrong He, Zhaolin Chen, Shenjun Zhong",
+    year: 2024,
+    venue: "arXiv 2401.02797",
+    code: "jinlHe/PeFoMed",
+    weights: "SmallBosser/PeFoMed on Hugging Face; a derivative of LLaMA 2, whose licence applies",
+  },
+  tasks: ["vqa", "report", "caption"],
+  presets: { paper, tiny },
+  stages,
+  parts: minigptParts,
+  trainingData: "vqa_rad",
+  params: minigptParameters,
+  openTensors: openMinigpt,
+  readConfig: configOf,
+  load: async (checkpoint, options) =>
+    new MinigptAnswerer(await loadMinigpt(checkpoint, options), ask),
+  init: async (config, options) => new MinigptAnswerer(await initMinigpt(config, options), ask),
+  prepareStage: (start, stage, seed) => prepareMinigptStage(start, stageOf(stage), teach, seed),
+};

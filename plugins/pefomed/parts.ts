@@ -9,3 +9,5 @@ export * from "./judging.ts";
 export * from "./prompt.ts";
 export * from "./published.ts";
 export * from "./stages.ts";
+export * from "./asking.ts";
+export * from "./teaching.ts";

@@ -9,3 +9,5 @@ export * from "./ms_cxr.ts";
 export * from "./prompt.ts";
 export * from "./published.ts";
 export * from "./stages.ts";
+export * from "./grounding.ts";
+export * from "./teaching.ts";
