@@ -8,10 +8,12 @@ import { nearest } from "./nearest.ts";
 
 const available: Readonly<Record<string, () => Promise<Plugin<unknown>>>> = {
   medplib: async () => (await import("@medvlm/medplib")).medplib as Plugin<unknown>,
+  pefomed: async () => (await import("@medvlm/pefomed")).pefomed as Plugin<unknown>,
+  pfmvg: async () => (await import("@medvlm/pfmvg")).pfmvg as Plugin<unknown>,
 };
 
 /** Systems the zoo is meant to hold and does not yet. */
-const planned: readonly string[] = ["pfmvg", "pefomed", "litegpt", "vividmed"];
+const planned: readonly string[] = ["litegpt", "vividmed"];
 
 /** Names of the plugins that can be used. */
 export const pluginNames: readonly string[] = Object.keys(available);
