@@ -6,16 +6,17 @@
 import { evaVit } from "../nn/eva_vit.ts";
 import type { GenerateSetup } from "../nn/generate.ts";
 import { linearLayer, normLayer } from "../nn/layers.ts";
-import { denseFeedForward, type LlamaPass } from "../nn/llama.ts";
-import type { Parameters } from "../nn/parameters.ts";
+import { denseFeedForward, type FeedForward } from "../nn/llama.ts";
+import type { Parameters, ParameterScope } from "../nn/parameters.ts";
 import type { Trace } from "../nn/trace.ts";
 import { gatherRows, slice, spliceRows, type Tensor, tensor } from "../tensor/mod.ts";
 import type { MinigptConfig } from "./config.ts";
 import { names } from "./params.ts";
 
-/** The MLP of every decoder layer. */
-export const feedForward: LlamaPass["feedForward"] = (p, x, residual) =>
-  denseFeedForward(p, x, residual);
+/** The MLP of every decoder layer, as `LlamaPass` has it. */
+export function feedForward(p: ParameterScope, x: Tensor, residual: Tensor): FeedForward {
+  return denseFeedForward(p, x, residual);
+}
 
 /**
  * What the vision tower makes of pictures: patch features after `ln_vision`, without the class token, neighbours joined. Frozen in

@@ -14,10 +14,10 @@ import { type LlamaTokenizer, loadLlamaTokenizer } from "../text/mod.ts";
 export const imagePlaceholder = "<ImageHere>";
 
 /** The picture in a prompt, in MiniGPT-v2's own spelling. */
-export const imageTag = `<Img>${imagePlaceholder}</Img>`;
+export const imageTag: string = `<Img>${imagePlaceholder}</Img>`;
 
 /** Label of positions whose prediction does not count. */
-export const ignoredLabel = -100;
+export const ignoredLabel: number = -100;
 
 /** What ends an answer in training. */
 export const endOfAnswer = "</s>";

@@ -86,5 +86,5 @@ export {
 } from "./sam_prompt.ts";
 export { type Trace, traceAt, TraceCollector } from "./trace.ts";
 export { type Trained, trainedEntries } from "./trained_entries.ts";
-export { type SpecMaker, specMaker, usualInit } from "./specs.ts";
+export { type LayerInit, type SpecMaker, specMaker, usualInit } from "./specs.ts";
 export { linearLayer, lookup, normLayer, normLayer2d, projection } from "./layers.ts";

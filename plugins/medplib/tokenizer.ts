@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { buildSentencePieceModel } from "@medvlm/core/text";
+import { wordModel } from "@medvlm/core/text";
 import { builtInVocabulary } from "./config.ts";
 import { addedTokens } from "./prompt.ts";
 
@@ -28,45 +28,6 @@ const characters = [
   ..."abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;?!'\"-()/%+=<>_",
 ];
 
-/**
- * Merges of byte-pair encoding over the words (Sennrich et al., ACL 2016): the most frequent pair of neighbours becomes a
- * piece, again and again; among equal ones the first in order of appearance.
- */
-function merges(count: number): string[] {
-  const spelled = [...new Set(words)].map((word) => [..."\u2581" + word]);
-  const found: string[] = [];
-  while (found.length < count) {
-    const counts = new Map<string, number>();
-    for (const pieces of spelled) {
-      for (let i = 1; i < pieces.length; i++) {
-        const pair = `${pieces[i - 1]} ${pieces[i]}`;
-        counts.set(pair, (counts.get(pair) ?? 0) + 1);
-      }
-    }
-    const [best] = [...counts].sort(([, a], [, b]) => b - a);
-    if (best === undefined) break;
-    const [left, right] = best[0].split(" ") as [string, string];
-    found.push(left + right);
-    for (const pieces of spelled) {
-      for (let i = 1; i < pieces.length; i++) {
-        if (pieces[i - 1] === left && pieces[i] === right) pieces.splice(i - 1, 2, left + right);
-      }
-    }
-  }
-  return found;
-}
-
-/** Pieces in merge order, then the characters; a piece that two merges give counts once. Unused places are filled. */
-function pieces(count: number): string[] {
-  const single = ["\u2581", ...characters];
-  const merged = [...new Set(merges(count - single.length))];
-  const filler = Array.from(
-    { length: count - single.length - merged.length },
-    (_, i) => String.fromCodePoint(0xe000 + i),
-  );
-  return [...merged, ...single, ...filler];
-}
-
 const json = (value: unknown) => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
 
 /** The files of a tokenizer directory, as Hugging Face writes them for the release. */
@@ -81,7 +42,7 @@ export function builtInTokenizerFiles(maxLength: number): Map<string, Uint8Array
     "single_word": false,
   });
   return new Map<string, Uint8Array>([
-    ["tokenizer.model", buildSentencePieceModel(pieces(base - 259))],
+    ["tokenizer.model", wordModel(words, characters, base)],
     [
       "tokenizer_config.json",
       json({

@@ -219,7 +219,7 @@ async function compareLayer(
   const after = projection(at, "o_proj", mixed, { residual: x });
   const inner = rmsNorm(after, layer.tensor("post_attention_layernorm.weight"), epsilon);
   const nothing = fill(device, x.shape, 0);
-  const { y } = feedForward(layer.at("mlp."), inner, nothing, 0);
+  const { y } = feedForward(layer.at("mlp."), inner, nothing);
   const one = "prefill.layer.0.";
   await against(`${one}input_layernorm`, await normed.readFloats());
   const split = async (name: string, value: Tensor, count: number) =>
