@@ -16,7 +16,11 @@ export class Fields {
   readonly #file: string;
   readonly #json: Json;
 
-  /** @param file For messages. */
+  /**
+   * Wraps an object.
+   *
+   * @param file Name for messages.
+   */
   constructor(file: string, json: Json) {
     this.#file = file;
     this.#json = json;
@@ -40,17 +44,20 @@ export class Fields {
     return value as number;
   }
 
+  /** A finite number; `fallback` when the key is absent or null. @throws {InputError} code `INVALID_CONFIG`. */
   number(key: string, fallback?: number): number {
     const value = this.#json[key] ?? fallback;
     if (typeof value !== "number" || !Number.isFinite(value)) throw this.#wrong(key, "a number");
     return value;
   }
 
+  /** A text, or undefined when the value is none. */
   text(key: string): string | undefined {
     const value = this.#json[key];
     return typeof value === "string" ? value : undefined;
   }
 
+  /** A list of whole numbers from 0 on. @throws {InputError} code `INVALID_CONFIG`. */
   counts(key: string): number[] {
     const value = this.#json[key];
     if (!Array.isArray(value) || !value.every((one) => Number.isSafeInteger(one) && one >= 0)) {
@@ -59,6 +66,7 @@ export class Fields {
     return value as number[];
   }
 
+  /** The object under a key. @throws {InputError} code `INVALID_CONFIG`. */
   object(key: string): Fields {
     const value = this.#json[key];
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
@@ -67,10 +75,12 @@ export class Fields {
     return new Fields(`${this.#file}" "${key}`, value as Json);
   }
 
+  /** Says that a value cannot be used. @throws {InputError} code `INVALID_CONFIG`, always. */
   refuse(key: string, reason: string): void {
     throw new InputError("INVALID_CONFIG", `Cannot use "${this.#file}": "${key}" ${reason}`);
   }
 
+  /** Whether a key has exactly this plain value. */
   is(key: string, value: unknown): boolean {
     return this.#json[key] === value;
   }

@@ -29,6 +29,7 @@ export interface StageModel {
   readonly config: MedplibConfig;
   /** All tensors by the names of the release. */
   readonly tensors: CheckpointSource;
+  /** Knows `<SEG>` and the tags of regions. */
   readonly tokenizer: LlamaTokenizer;
   /** Files that belong to the saved model. */
   readonly companions: CompanionFiles;

@@ -16,7 +16,7 @@ import {
   clipContrastParameters,
   initialParameters,
   loadParameters,
-  Parameters,
+  type Parameters,
 } from "@medvlm/core/nn";
 import { loadLlamaTokenizer } from "@medvlm/core/text";
 import {
