@@ -69,6 +69,7 @@ Deno.test({
     inFolder(async (folder) => {
       const flags = (out: string) => [
         "--plugin=medplib",
+        "--preset=tiny",
         "--dataset=mecovqa",
         `--data=${data}mecovqa`,
         `--images=${data}sa_med2d_20m`,
