@@ -63,21 +63,21 @@ export const medplibRecipe: MedplibRecipe = {
   stages: {
     alignment: { steps: 50, batch: 16, rate: 1e-3, warmupShare: 0.03, mix: { caption: 1 } },
     recognition: {
-      steps: 200,
+      steps: 600,
       batch: 16,
       rate: 2e-3,
       warmupShare: 0.03,
       mix: { closed: 5, open: 2, region: 3, report: 1 },
     },
     grounding: {
-      steps: 350,
+      steps: 250,
       batch: 12,
       rate: 1.5e-3,
       warmupShare: 0.03,
       mix: { structure: 2, finding: 3 },
     },
     experts: {
-      steps: 250,
+      steps: 220,
       batch: 16,
       rate: 1e-3,
       warmupShare: 0.03,
