@@ -4,7 +4,7 @@
  * @module
  */
 import type { GenerateOptions, Request } from "@medvlm/core";
-import { type Ask, plainPrompt } from "@medvlm/core/minigpt";
+import { type Ask, type Asked, plainPrompt } from "@medvlm/core/minigpt";
 import { blipCaption } from "@medvlm/core/text";
 import { evaluationQuestion, type PefomedBehaviour } from "./prompt.ts";
 
@@ -33,7 +33,7 @@ function questionOf(words: string, task: Request["task"], behaviour: PefomedBeha
 }
 
 /** PeFoMed's way of asking: questions with its short-answer instruction, reports and captions with the prompt as instruction. */
-export const ask: Ask<PefomedOptions> = (request, { behaviour = "official" }, model) => ({
+export const ask: Ask<PefomedOptions> = (request, { behaviour = "official" }, model): Asked => ({
   question: questionOf(plainPrompt(request, "PeFoMed", model), request.task, behaviour),
   maxNewTokens: answerTokens,
 });

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type LessonExample, type Teach, trainingPrompt } from "@medvlm/core/minigpt";
+import { type Lesson, type LessonExample, type Teach, trainingPrompt } from "@medvlm/core/minigpt";
 import { drawnOf } from "@medvlm/core/text";
 import {
   pefomedClasses,
@@ -22,7 +22,7 @@ function classOf({ task }: LessonExample): PefomedDataset {
  * Questions, reports and captions as the released dataset classes give them; the instruction is drawn by the example's id, so an
  * example keeps its own.
  */
-export const teach: Teach = (example) => {
+export const teach: Teach = (example): Lesson => {
   const { id = "", prompt, answer } = example;
   const dataset = classOf(example);
   const drawn = drawnOf(pefomedClasses[dataset].pool, id);

@@ -5,7 +5,7 @@
  */
 import type { Box, GenerateOptions, Phrase, Request } from "@medvlm/core";
 import { boxToPixels, roundBox } from "@medvlm/core/eval";
-import { type Ask, type MinigptModel, plainPrompt } from "@medvlm/core/minigpt";
+import { type Ask, type Asked, type MinigptModel, plainPrompt } from "@medvlm/core/minigpt";
 import {
   boxIn,
   boxPattern,
@@ -90,7 +90,7 @@ function taskOf({ task, prompt }: Request): "ground-box" | "caption" {
 }
 
 /** PFMVG's way of asking: a phrase to look for becomes `[refer] give me the location of …`, everything else `[caption] …`. */
-export const ask: Ask<PfmvgOptions> = (request, { constrained = false }, model) => {
+export const ask: Ask<PfmvgOptions> = (request, { constrained = false }, model): Asked => {
   const words = plainPrompt(request, "PFMVG", model);
   if (taskOf(request) === "caption") {
     const question = tagged.test(words) ? words : captionInstruction(words);

@@ -4,7 +4,7 @@
  * @module
  */
 import { InputError } from "@medvlm/core";
-import { type LessonExample, type Teach, trainingPrompt } from "@medvlm/core/minigpt";
+import { type Lesson, type LessonExample, type Teach, trainingPrompt } from "@medvlm/core/minigpt";
 import { blipCaption, drawnOf, gridBoxText, pixelsToGrid } from "@medvlm/core/text";
 import { pools, trainingInstruction } from "./prompt.ts";
 
@@ -26,7 +26,7 @@ const anyBox = "{<100><100><100><100>}";
 /**
  * Phrases to boxes, captions and reports to their text; the instruction is drawn by the example's id, so an example keeps its own.
  */
-export const teach: Teach = (example) => {
+export const teach: Teach = (example): Lesson => {
   const { id = "", prompt, answer, task = "ground-box", findings } = example;
   if (task === "ground-box") {
     const instruction = drawnOf(pools.refer, id);
