@@ -10,7 +10,7 @@ import { tasks } from "./eval/prediction.ts";
 import { evaluateFile, evaluatePlugin, listDataset, type ScoringOptions } from "./eval/run_eval.ts";
 import { openFolders, type Selection } from "./eval/selection.ts";
 import type { Command, FlagValues } from "./flags.ts";
-import { dtypes } from "./memory_plan.ts";
+import { weightFlags } from "./model_loading.ts";
 import { nearest } from "./nearest.ts";
 import { loadPlugin, pluginNames } from "./plugins.ts";
 import type { Terminal } from "./terminal.ts";
@@ -76,28 +76,7 @@ export const evalCommand = {
       about: "divides a dataset at random that is divided so, such as ms_cxr",
     },
     strict: { kind: "switch", about: "the first record that cannot be used is an error" },
-    checkpoint: {
-      kind: "text",
-      value: "DIR",
-      about: "folder of an official checkpoint; without it the small one that ships",
-    },
-    preset: {
-      kind: "text",
-      value: "NAME",
-      about: "random weights of these sizes instead: tiny, small or paper",
-    },
-    device: {
-      kind: "choice",
-      choices: ["auto", "webgpu", "wasm"],
-      default: "auto",
-      about: "where to compute; auto takes WebGPU when there is an adapter",
-    },
-    dtype: {
-      kind: "choice",
-      choices: dtypes,
-      default: "f32",
-      about: "storage of the large matrices",
-    },
+    ...weightFlags,
     "max-new-tokens": {
       kind: "whole",
       value: "N",

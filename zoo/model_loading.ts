@@ -12,12 +12,40 @@ import {
   type WeightStorage,
 } from "@medvlm/core";
 import type { Device } from "@medvlm/core/device";
-import { checkMemory } from "./memory_plan.ts";
+import type { FlagTable } from "./flags.ts";
+import { checkMemory, dtypes } from "./memory_plan.ts";
 import { nearest } from "./nearest.ts";
 import { Progress, type Terminal } from "./terminal.ts";
 
 /** Sizes of the random weights where nothing is said and no checkpoint ships. */
 export const defaultPreset = "tiny";
+
+/** Flags of the commands that answer with a model: which weights, and where they are put. */
+export const weightFlags = {
+  checkpoint: {
+    kind: "text",
+    value: "DIR",
+    about:
+      "folder of an official checkpoint; without it the small one that ships, or random weights where none does",
+  },
+  preset: {
+    kind: "text",
+    value: "NAME",
+    about: "random weights of these sizes instead: tiny, small or paper",
+  },
+  device: {
+    kind: "choice",
+    choices: ["auto", "webgpu", "wasm"],
+    default: "auto",
+    about: "where to compute; auto takes WebGPU when there is an adapter",
+  },
+  dtype: {
+    kind: "choice",
+    choices: dtypes,
+    default: "f32",
+    about: "storage of the large matrices",
+  },
+} as const satisfies FlagTable;
 
 /** One folder per plugin, in the layout its authors release. */
 const shipped = new URL("./checkpoints/", import.meta.url);

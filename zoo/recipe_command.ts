@@ -9,6 +9,7 @@ import { isStep } from "@medvlm/core/train";
 import { medplib } from "@medvlm/medplib";
 import type { MedplibModel } from "@medvlm/medplib/parts";
 import type { Command, FlagValues } from "./flags.ts";
+import { weightFlags } from "./model_loading.ts";
 import { formatBytes, formatTime, itemAmounts, Progress, type Terminal } from "./terminal.ts";
 import { modelCard } from "./training/medplib_card.ts";
 import { medplibRecipe } from "./training/medplib_recipe.ts";
@@ -31,12 +32,7 @@ export const recipeCommand = {
       value: "DIR",
       about: "folder of the run; ./medvlm-train/NAME when left out",
     },
-    device: {
-      kind: "choice",
-      choices: ["auto", "webgpu", "wasm"],
-      default: "auto",
-      about: "where to compute; auto takes WebGPU when there is an adapter",
-    },
+    device: weightFlags.device,
     "held-out": {
       kind: "whole",
       value: "N",

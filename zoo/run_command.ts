@@ -5,7 +5,7 @@
  */
 import { InputError } from "@medvlm/core";
 import type { Command, FlagValues } from "./flags.ts";
-import { dtypes } from "./memory_plan.ts";
+import { weightFlags } from "./model_loading.ts";
 import { loadPlugin, pluginNames } from "./plugins.ts";
 import { run } from "./run.ts";
 import type { Terminal } from "./terminal.ts";
@@ -49,28 +49,7 @@ export const runCommand = {
       value: "REGION",
       about: "box:x0,y0,x1,y1, point:x,y or mask:FILE, in pixels of the image",
     },
-    checkpoint: {
-      kind: "text",
-      value: "DIR",
-      about: "folder of an official checkpoint; without it the small one that ships",
-    },
-    preset: {
-      kind: "text",
-      value: "NAME",
-      about: "random weights of these sizes instead: tiny, small or paper",
-    },
-    device: {
-      kind: "choice",
-      choices: ["auto", "webgpu", "wasm"],
-      default: "auto",
-      about: "where to compute; auto takes WebGPU when there is an adapter",
-    },
-    dtype: {
-      kind: "choice",
-      choices: dtypes,
-      default: "f32",
-      about: "storage of the large matrices",
-    },
+    ...weightFlags,
     "max-new-tokens": {
       kind: "whole",
       value: "N",

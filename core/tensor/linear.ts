@@ -4,10 +4,11 @@
  * @module
  */
 import type { Unary } from "../kernels/elementwise.ts";
-import { loraMergeProgram, loraPackProgram } from "../kernels/lora.ts";
+import { loraPackProgram } from "../kernels/lora.ts";
 import { packedLayout } from "../kernels/quantise.ts";
 import { add, unary } from "./elementwise.ts";
 import { outerSum, timesWeight } from "./linear_gradient.ts";
+import { addLora } from "./lora.ts";
 import { matmul } from "./matmul.ts";
 import { concat } from "./movement.ts";
 import { multiplyTensor, multiplyWeight } from "./product.ts";
@@ -276,20 +277,12 @@ export function mergeLora(w: Weight, terms: readonly LoraTerm[]): Weight {
     );
   }
   const parts = w.parts.map(({ buffer, firstRow, rows }) => {
-    const { granules, scaleBase: count, bytes } = packedLayout(rows, k, "f32");
+    const { bytes } = packedLayout(rows, k, "f32");
     const merged = device.allocate(bytes, "merged weight");
     device.copy({ buffer }, { buffer: merged }, bytes);
-    for (const { a, b, scale } of terms) {
-      const rank = a.shape[0]!;
-      device.dispatch(
-        loraMergeProgram(),
-        { a: a.range, b: b.range, w: { buffer: merged, size: Math.max(16, bytes) } },
-        { rows, columns: k, granules, firstRow, rank, count, scale },
-        [Math.ceil(count / 64)],
-        { flops: 2 * rows * k * rank, bytes: 2 * bytes },
-      );
-    }
     return { buffer: merged, firstRow, rows };
   });
-  return new Weight(device, n, k, "f32", parts);
+  const merged = new Weight(device, n, k, "f32", parts);
+  addLora(merged, terms);
+  return merged;
 }
