@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Example, Finding, Mask } from "@medvlm/core";
+import type { Example, Finding } from "@medvlm/core";
 import type { ChestInstance, ChestPhantom } from "./chest.ts";
 import { type ChestLabel, chestLabels } from "./chest_findings.ts";
 import { closedQuestions, openQuestions } from "./chest_questions.ts";
@@ -16,6 +16,7 @@ import {
   segmentationExamples,
   type Thing,
   thingOf,
+  union,
 } from "./thing_examples.ts";
 import { capital, listed } from "./wording.ts";
 
@@ -122,8 +123,7 @@ function regionQuestions(phantom: ChestPhantom, common: Common, random: Random):
 }
 
 function segmentation(phantom: ChestPhantom, common: Common, random: Random): Example[] {
-  const { "right lung": right, "left lung": left } = phantom.structures;
-  const both: Mask = { ...right, data: right.data.map((value, i) => value | left.data[i]) };
+  const both = union([phantom.structures["right lung"], phantom.structures["left lung"]]);
   const things = [...thingOf("lungs", "lungs", both), ...chestThings(phantom)];
   return segmentationExamples(phantom.id, things, common, random, "chest radiograph");
 }

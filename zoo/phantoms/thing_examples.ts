@@ -26,6 +26,16 @@ export function thingOf(name: string, label: string, mask: Mask): Thing[] {
   return box === undefined ? [] : [{ name, label, mask, box }];
 }
 
+/** Pixels of any of the masks, which are of one size and at least one. */
+export function union(masks: readonly Mask[]): Mask {
+  const [first, ...others] = masks;
+  const data = first.data.slice();
+  for (const { data: other } of others) {
+    for (let i = 0; i < data.length; i++) data[i] |= other[i];
+  }
+  return { ...first, data };
+}
+
 /** What the examples of one picture share. */
 export type Common = Pick<Example, "image" | "patient" | "attributes">;
 

@@ -7,13 +7,8 @@ import { maskCounts, maskDice } from "@medvlm/core/eval";
 import type { Parameters } from "@medvlm/core/nn";
 import type { Tensor } from "@medvlm/core/tensor";
 import { forcedAnswers } from "@medvlm/medplib/parts";
-import {
-  type ChosenLesson,
-  type Lesson,
-  lessonBatch,
-  taughtPictures,
-  type Teaching,
-} from "./medplib_data.ts";
+import { type ChosenLesson, lessonBatch, taughtPictures } from "./medplib_data.ts";
+import type { Lesson, Teaching } from "./medplib_lessons.ts";
 import type { PhantomSource } from "./pool.ts";
 
 /** Conversations per pass. */
@@ -59,10 +54,10 @@ export async function probeMedplib(
     const picture = pool.at(n);
     for (const kind of kinds) {
       // One wording of each topic is enough of long answers.
-      const lessons = kind === "caption"
-        ? picture.lessons[kind].slice(0, 1)
-        : picture.lessons[kind];
-      for (const lesson of lessons) all.push({ picture, lesson });
+      const plans = picture.lessons.get(kind) ?? [];
+      for (const plan of kind === "caption" ? plans.slice(0, 1) : plans) {
+        all.push({ picture, lesson: plan.prepared() });
+      }
     }
   }
   const right = new Map<string, number[]>(), answers = new Map<string, string[]>();

@@ -33,6 +33,8 @@ export interface MedplibRecipe {
   readonly phantoms: Omit<PhantomSource, "seed" | "split">;
   /** SAM's masks from prompts; `masks` per picture share the work of the image encoder. */
   readonly sam: PartRecipe & { readonly masks: number };
+  /** The same by names as often as by places: the image encoder learns to tell what is what. */
+  readonly concepts: PartRecipe & { readonly masks: number; readonly nameShare: number };
   /** Next tokens of conversations, without pictures. */
   readonly language: PartRecipe;
   /** CLIP's contrast of pictures and reports. */
@@ -42,6 +44,11 @@ export interface MedplibRecipe {
    * et al., "CoCa", 2022). Contrast alone needs batches and steps that this small machine does not have.
    */
   readonly captions: StageRecipe;
+  /**
+   * Conversations of all kinds, without masks, the same parts learning: what the paper's stages start from, since they
+   * tune little and a small machine has no Vicuna to begin with.
+   */
+  readonly conversations: StageRecipe;
   /** The paper's stages by name. */
   readonly stages: Readonly<Record<string, StageRecipe>>;
 }
@@ -51,6 +58,7 @@ export const medplibRecipe: MedplibRecipe = {
   seed: 20261128,
   phantoms: { size: 96, count: 4000 },
   sam: { steps: 900, batch: 8, masks: 3, rate: 1e-3, warmupShare: 0.05 },
+  concepts: { steps: 1400, batch: 8, masks: 4, rate: 1e-3, warmupShare: 0.03, nameShare: 0.7 },
   language: { steps: 200, batch: 32, rate: 2e-3, warmupShare: 0.05 },
   clip: { steps: 250, batch: 32, rate: 1.5e-3, warmupShare: 0.05 },
   captions: {
@@ -59,6 +67,13 @@ export const medplibRecipe: MedplibRecipe = {
     rate: 1.5e-3,
     warmupShare: 0.05,
     mix: { caption: 3, report: 1 },
+  },
+  conversations: {
+    steps: 1000,
+    batch: 10,
+    rate: 1.5e-3,
+    warmupShare: 0.05,
+    mix: { everything: 4, questions: 4, caption: 1, report: 1 },
   },
   stages: {
     alignment: { steps: 50, batch: 16, rate: 1e-3, warmupShare: 0.03, mix: { caption: 1 } },

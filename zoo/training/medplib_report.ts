@@ -13,7 +13,7 @@ import {
   type Example,
   splitIndex,
 } from "../phantoms/mod.ts";
-import { union } from "./medplib_data.ts";
+import { union } from "../phantoms/thing_examples.ts";
 import type { PhantomSource } from "./pool.ts";
 
 /** A mean over items with its confidence interval. */

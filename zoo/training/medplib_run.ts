@@ -46,18 +46,13 @@ import {
 import { type ClipModel, clipTask } from "./clip_task.ts";
 import { probeClip } from "./clip_probe.ts";
 import { languageTask } from "./language_task.ts";
-import {
-  drawLessons,
-  lessonBatch,
-  type TaughtPicture,
-  taughtPictures,
-  type Teaching,
-} from "./medplib_data.ts";
+import { drawLessons, lessonBatch, type TaughtPicture, taughtPictures } from "./medplib_data.ts";
+import type { Lesson, Teaching } from "./medplib_lessons.ts";
 import { probeMedplib } from "./medplib_probe.ts";
 import type { MedplibRecipe, PartRecipe, StageRecipe } from "./medplib_recipe.ts";
 import { type Pool, stepRandom } from "./pool.ts";
 import { probeSam } from "./sam_probe.ts";
-import { type SamModel, samPlaces, samTask } from "./sam_task.ts";
+import { conceptEmbeddings, type SamModel, samPlaces, samTask } from "./sam_task.ts";
 
 /** What a run is made with. */
 export interface RecipeRun {
@@ -79,16 +74,16 @@ export interface RecipeRun {
 export const partWeights = "model.safetensors";
 
 /** Steps between checkpoints, and between looks at held-out phantoms. */
-const saveEvery = 50, evaluateEvery = 100;
+const saveEvery = 50, evaluateEvery = 200;
 /** Width of the text tower, which only the contrast needs. */
 const textWidth = 64;
 /** Held-out pictures looked at while training. */
 const heldOut = 64;
 
-/** Vision tower, projector and language model learn captions together, before the paper's stages freeze most of them. */
-const captioner: MedplibStage = {
+/** Vision tower, projector and language model learn together, before the paper's stages freeze most of them. */
+const together: MedplibStage = {
   name: "captions",
-  purpose: "vision tower and language model together: captions of pictures",
+  purpose: "vision tower and language model together: captions and conversations",
   source: "CoCa (Yu et al., 2022), section 3.2: the captioning half of its objective",
   after: "base",
   trains: [
@@ -107,8 +102,21 @@ const captioner: MedplibStage = {
   batch: 16,
   epochs: 1,
   maxTokens: 1024,
-  data: ["captions and reports of phantoms"],
+  data: ["captions, reports and conversations of phantoms"],
   experts: false,
+};
+
+/** What is looked at while a kind of conversation is taught: long ones by their questions. */
+const probed: Readonly<Record<Lesson, readonly Lesson[]>> = {
+  caption: [],
+  report: [],
+  closed: ["closed"],
+  open: ["open"],
+  region: ["region"],
+  questions: ["closed", "open", "region"],
+  everything: ["closed", "open", "region"],
+  structure: ["structure"],
+  finding: ["finding"],
 };
 
 /** A part that is being prepared: what it trains, how it is measured, and what happens at its end. */
@@ -278,26 +286,46 @@ class RecipeRunner {
     };
   }
 
-  async sam(parameters: Parameters): Promise<PreparedPart<unknown>> {
-    const { config, recipe } = this.#run;
+  async sam(
+    parameters: Parameters,
+    { batch, masks, nameShare = 0 }: MedplibRecipe["sam"] & { readonly nameShare?: number },
+  ): Promise<PreparedPart<unknown>> {
+    const { device, config, recipe } = this.#run;
+    const concepts = nameShare === 0 ? undefined : conceptEmbeddings(
+      device,
+      config.samDecoder.width,
+      recipe.seed,
+    );
     const model: SamModel = {
       parameters,
       prefix: names.sam,
       encoder: config.sam,
       decoder: config.samDecoder,
       input: { side: config.sam.imageSize, statistics: SAM_STATISTICS, scale: 1 },
+      ...(concepts === undefined ? {} : { concepts }),
     };
     const places = await samPlaces(model);
     return {
       task: samTask(model, places, {
         source: this.#phantoms,
-        pictures: recipe.sam.batch,
-        masks: recipe.sam.masks,
-        seed: recipe.seed,
+        pictures: batch,
+        masks,
+        nameShare,
+        // The draws of the two parts differ.
+        seed: recipe.seed + (nameShare === 0 ? 0 : 1),
       }) as TrainingTask<unknown>,
       betas: [0.9, 0.999],
-      evaluate: async () => flatten(await probeSam(model, places, this.#validation)),
-      [Symbol.dispose]: () => places.grid.dispose(),
+      evaluate: async () =>
+        flatten({
+          ...await probeSam(model, places, this.#validation),
+          ...(nameShare === 0
+            ? {}
+            : { byName: await probeSam(model, places, this.#validation, "name") }),
+        }),
+      [Symbol.dispose]: () => {
+        places.grid.dispose();
+        concepts?.dispose();
+      },
     };
   }
 
@@ -360,7 +388,7 @@ class RecipeRunner {
             positions,
             teaching,
             this.#validation,
-            Object.keys(mix) as (keyof typeof mix)[],
+            [...new Set(Object.keys(mix).flatMap((kind) => probed[kind as Lesson]))],
           ),
         ),
       finish: () => training.finish(),
@@ -386,21 +414,35 @@ export async function trainMedplib(run: RecipeRun): Promise<boolean> {
   await Deno.mkdir(run.folder, { recursive: true });
   const runner = new RecipeRunner(run, { config, tokenizer });
   const parts: readonly (() => Promise<boolean>)[] = [
-    () => runner.part("sam", recipe.sam, () => runner.dense(), (p) => runner.sam(p)),
+    () => runner.part("sam", recipe.sam, () => runner.dense(), (p) => runner.sam(p, recipe.sam)),
+    () =>
+      runner.part(
+        "concepts",
+        recipe.concepts,
+        () => runner.dense("sam"),
+        (p) => runner.sam(p, recipe.concepts),
+      ),
     () =>
       runner.part(
         "language",
         recipe.language,
-        () => runner.dense("sam"),
+        () => runner.dense("concepts"),
         (p) => runner.language(p),
       ),
     () => runner.part("clip", recipe.clip, () => runner.dense("language"), (p) => runner.clip(p)),
     () =>
       runner.part(
-        captioner.name,
+        "captions",
         recipe.captions,
         () => runner.dense("clip"),
-        (p) => runner.stage(captioner, recipe.captions, p),
+        (p) => runner.stage(together, recipe.captions, p),
+      ),
+    () =>
+      runner.part(
+        "conversations",
+        recipe.conversations,
+        () => runner.dense("captions"),
+        (p) => runner.stage(together, recipe.conversations, p),
       ),
     ...stages.map((stage) => () =>
       runner.part(
@@ -409,7 +451,7 @@ export async function trainMedplib(run: RecipeRun): Promise<boolean> {
         () =>
           stage.experts
             ? runner.experts()
-            : runner.dense(stage.after === "base" ? captioner.name : stage.after),
+            : runner.dense(stage.after === "base" ? "conversations" : stage.after),
         (p) => runner.stage(stage, recipe.stages[stage.name]!, p),
       )
     ),

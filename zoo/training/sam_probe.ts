@@ -9,6 +9,7 @@ import type { Thing } from "../phantoms/mod.ts";
 import type { PhantomSource } from "./pool.ts";
 import { boxPrompt } from "./sam_prompts.ts";
 import {
+  type AskedThing,
   maskedPictures,
   samBatch,
   samMasks,
@@ -31,16 +32,16 @@ export interface SamProbe {
 const batchSize = 16;
 
 /**
- * Asks for everything that held-out pictures show by its exact box.
+ * Asks for everything that held-out pictures show, by its exact box or by its name.
  *
  * @param source Its part should be `validate` or `test`.
- * @param promptOf Asks otherwise, all prompts in one form. Default: the box.
+ * @param promptOf Asks for a thing, all in one form; or `name`, for models with a table of names. Default: the box.
  */
 export async function probeSam(
   model: SamModel,
   places: SamPlaces,
   source: PhantomSource,
-  promptOf: (thing: Thing, side: number) => SamPrompt = ({ box, mask }, side) => ({
+  promptOf: "name" | ((thing: Thing, side: number) => SamPrompt) = ({ box, mask }, side) => ({
     box: boxPrompt(box, mask.width, side),
   }),
 ): Promise<SamProbe> {
@@ -52,13 +53,14 @@ export async function probeSam(
       { length: Math.min(batchSize, source.count - first) },
       (_, n) => pool.at(first + n),
     );
-    const asked = pictures.flatMap(({ structures, findings }, owner) =>
-      [...structures, ...findings].map((thing) => ({
+    const asked = pictures.flatMap((picture, owner) => {
+      const { structures, findings } = promptOf === "name" ? picture.named : picture;
+      return [...structures, ...findings].map((thing): AskedThing => ({
         owner,
         thing,
-        prompt: promptOf(thing, input.side),
-      }))
-    );
+        ...(promptOf === "name" ? {} : { prompt: promptOf(thing, input.side) }),
+      }));
+    });
     using _scope = device.scope();
     const batch = samBatch(input, places.gaussian, pictures, asked);
     const logits = singleMasks(samMasks(model, places, batch), batch.size);

@@ -1,10 +1,12 @@
 /**
  * Pretraining of SAM or SAM-Med2D by its published objective, promptable masks, on chest phantoms (Kirillov et al., "Segment
  * Anything", 2023; Cheng et al., "SAM-Med2D", 2023): one prompt of one form per mask, and the mask of the first token, which
- * is what a model that is asked for a single mask gives.
+ * is what a model that is asked for a single mask gives. Prompts are boxes, points or, as in SAM's text-to-mask experiment
+ * (section 7.5 there), an embedding of what is meant; here a table has one row per name.
  *
  * @module
  */
+import type { Device } from "@medvlm/core/device";
 import {
   addDensePrompt,
   densePositions,
@@ -26,9 +28,13 @@ import {
   decayGroups,
   decaysLinearWeights,
   type ParameterGroup,
+  type TrainedParameter,
   type TrainingTask,
 } from "@medvlm/core/train";
 import { type ChestPhantom, chestThings, type Thing } from "../phantoms/mod.ts";
+import { Random } from "../phantoms/random.ts";
+import { findingNames } from "../phantoms/chest_report.ts";
+import { thingOf, union } from "../phantoms/thing_examples.ts";
 import { greySquare, normalisedSquares, type SquareInput } from "./pictures.ts";
 import { phantomPool, type PhantomSource, type Pool, stepRandom } from "./pool.ts";
 import { drawForm, drawPrompt, drawThing } from "./sam_prompts.ts";
@@ -45,6 +51,8 @@ export interface SamModel {
   readonly decoder: SamDecoderConfig;
   /** How the image encoder wants its pictures. */
   readonly input: SquareInput;
+  /** Embeddings of names as prompts; needed only where names are asked for. */
+  readonly concepts?: Tensor;
 }
 
 /** What never changes while a model is trained: where its Fourier features lie. */
@@ -63,7 +71,19 @@ export interface MaskedPicture {
   readonly structures: readonly Thing[];
   /** Findings, one by one. */
   readonly findings: readonly Thing[];
+  /** Everything of one name together: structures, then findings. */
+  readonly named: { readonly structures: readonly Thing[]; readonly findings: readonly Thing[] };
 }
+
+/** Names that a radiograph can be asked for, in the order of the table of embeddings. */
+export const conceptNames: readonly string[] = [
+  "lungs",
+  "right lung",
+  "left lung",
+  "heart",
+  "aorta",
+  ...Object.values(findingNames),
+];
 
 /** Pictures, prompts and the masks they mean. */
 export interface SamBatch {
@@ -71,8 +91,8 @@ export interface SamBatch {
   readonly pixels: Float32Array<ArrayBuffer>;
   /** Picture of each mask [M]. */
   readonly owners: Int32Array<ArrayBuffer>;
-  /** One prompt per mask. */
-  readonly prompts: PlacedPrompts;
+  /** One prompt per mask: places, or rows of the table of names [M]. */
+  readonly prompts: PlacedPrompts | Int32Array<ArrayBuffer>;
   /** Masks at the size of the pictures [M, size, size], 0 or 1. */
   readonly targets: Float32Array<ArrayBuffer>;
   /** Side of the masks. */
@@ -91,14 +111,21 @@ export interface SamTaskOptions {
   readonly seed: number;
   /** How often a finding is asked for in a picture that has one. Default 0.75. */
   readonly findingShare?: number;
-  /** Share of the steps whose prompts are boxes; those of the others are points. Default 0.5. */
+  /** Share of the steps that ask by name; the model must have the table then. Default 0. */
+  readonly nameShare?: number;
+  /** Share of the other steps whose prompts are boxes; those of the rest are points. Default 0.5. */
   readonly boxShare?: number;
   /** Decay of matrices. Default 0.1. */
   readonly weightDecay?: number;
 }
 
+/** Name of the table of names. */
+export const conceptTable = "concepts.weight";
+
 /** Marks the draws of batches. */
 const BATCH_DRAWS = 0x73616d62;
+/** Marks the draws of the table of names. */
+const CONCEPT_DRAWS = 0x6e616d65;
 
 /** Reads the model's Fourier features back. */
 export async function samPlaces(
@@ -111,13 +138,26 @@ export async function samPlaces(
   return { gaussian, grid: tensor(parameters.device, rows, [grid * grid, decoder.width]) };
 }
 
+/** Several things as one; its class is its name. */
+function together(name: string, things: readonly Thing[]): Thing[] {
+  return things.length === 0 ? [] : thingOf(name, name, union(things.map(({ mask }) => mask)));
+}
+
 /** What training keeps of a phantom. */
 export function maskedPicture(phantom: ChestPhantom, { side }: SquareInput): MaskedPicture {
   const things = chestThings(phantom), normal = new Set(Object.keys(phantom.structures));
+  const structures = things.filter(({ label }) => normal.has(label));
+  const findings = things.filter(({ label }) => !normal.has(label));
+  const lungs = structures.filter(({ label }) => label.endsWith("lung"));
   return {
     picture: greySquare(phantom.image, side),
-    structures: things.filter(({ label }) => normal.has(label)),
-    findings: things.filter(({ label }) => !normal.has(label)),
+    structures,
+    findings,
+    named: {
+      structures: [...together("lungs", lungs), ...structures],
+      findings: [...Map.groupBy(findings, ({ name }) => name)]
+        .flatMap(([name, some]) => together(name, some)),
+    },
   };
 }
 
@@ -127,12 +167,26 @@ export function maskedPictures(input: SquareInput, source: PhantomSource): Pool<
 }
 
 /** Parameters that the single mask depends on; the Fourier features and what serves other masks stay as they are. */
-export function samGroups({ parameters, prefix }: SamModel, weightDecay: number): ParameterGroup[] {
+export function samGroups(
+  { parameters, prefix, concepts }: SamModel,
+  weightDecay: number,
+): ParameterGroup[] {
   const untouched = /^(prompt_encoder\.(pe_layer|mask_downscaling)|mask_decoder\.\w+_mlps\.[1-9])/;
   const trained = parameters.specs
     .filter(({ name }) => name.startsWith(prefix) && !untouched.test(name.slice(prefix.length)))
-    .map(({ name }) => ({ name, value: parameters.value(name) }));
+    .map(({ name }): TrainedParameter => ({ name, value: parameters.value(name) }));
+  if (concepts !== undefined) trained.push({ name: conceptTable, value: concepts });
   return decayGroups(trained, decaysLinearWeights, weightDecay);
+}
+
+/** A thing of one of the pictures that is asked for. */
+export interface AskedThing {
+  /** Number of the picture. */
+  readonly owner: number;
+  /** What is asked for. */
+  readonly thing: Thing;
+  /** How; without it, by its name. All or none of a batch have one. */
+  readonly prompt?: SamPrompt;
 }
 
 /** Puts pictures together with a prompt and the mask it means for some things of each. */
@@ -140,18 +194,28 @@ export function samBatch(
   input: SquareInput,
   gaussian: Float32Array,
   pictures: readonly MaskedPicture[],
-  asked: readonly { readonly owner: number; readonly thing: Thing; readonly prompt: SamPrompt }[],
+  asked: readonly AskedThing[],
 ): SamBatch {
   const size = asked[0]!.thing.mask.width;
   const targets = new Float32Array(asked.length * size * size);
   asked.forEach(({ thing }, m) => targets.set(thing.mask.data, m * size * size));
+  const prompts = asked.flatMap(({ prompt }) => prompt ?? []);
   return {
     pixels: normalisedSquares(pictures.map(({ picture }) => picture), input),
     owners: Int32Array.from(asked, ({ owner }) => owner),
-    prompts: placePrompts(asked.map(({ prompt }) => prompt), gaussian, input.side),
+    prompts: prompts.length === 0
+      ? Int32Array.from(asked, ({ thing }) => conceptNames.indexOf(thing.name))
+      : placePrompts(prompts, gaussian, input.side),
     targets,
     size,
   };
+}
+
+/** A fresh table of names [names, width], as PyTorch starts tables. Belongs to whoever asked for it. */
+export function conceptEmbeddings(device: Device, width: number, seed: number): Tensor {
+  const random = new Random(seed, 0, CONCEPT_DRAWS);
+  const rows = Float32Array.from({ length: conceptNames.length * width }, () => random.normal());
+  return tensor(device, rows, [conceptNames.length, width]);
 }
 
 /** Masks of a batch at their low resolution, all of the decoder's, and the predicted IoUs. */
@@ -173,7 +237,9 @@ export function samMasks(model: SamModel, places: SamPlaces, batch: SamBatch): S
   );
   // Each image once per mask that is asked of it.
   const repeated = gatherRows(images.reshape(images.shape[0]!, -1), tensor(device, batch.owners));
-  const tokens = samPromptTokens(p.at("prompt_encoder."), batch.prompts);
+  const tokens = batch.prompts instanceof Int32Array
+    ? gatherRows(model.concepts!, tensor(device, batch.prompts)).reshape(count, 1, -1)
+    : samPromptTokens(p.at("prompt_encoder."), batch.prompts);
   const { masks, iou } = samMaskDecoder(
     p.at("mask_decoder."),
     repeated.reshape(count, ...images.shape.slice(1)),
@@ -203,6 +269,7 @@ export function samTask(
     masks,
     seed,
     findingShare = 0.75,
+    nameShare = 0,
     boxShare = 0.5,
     weightDecay = 0.1,
   }: SamTaskOptions,
@@ -213,14 +280,17 @@ export function samTask(
     parameters: samGroups(model, weightDecay),
     batches(step) {
       const random = stepRandom(seed, step, BATCH_DRAWS);
-      const form = drawForm(random, boxShare);
+      const byName = nameShare > 0 && random.chance(nameShare);
+      const form = byName ? undefined : drawForm(random, boxShare);
       const drawn = pool.draw(random, pictures);
-      const asked = drawn.flatMap(({ structures, findings }, owner) =>
-        Array.from({ length: masks }, () => {
+      const asked = drawn.flatMap((picture, owner) => {
+        const { structures, findings } = byName ? picture.named : picture;
+        return Array.from({ length: masks }, (): AskedThing => {
           const thing = drawThing(structures, findings, findingShare, random);
+          if (form === undefined) return { owner, thing };
           return { owner, thing, prompt: drawPrompt(thing, form, input.side, random) };
-        })
-      );
+        });
+      });
       return Promise.resolve([samBatch(input, places.gaussian, drawn, asked)]);
     },
     loss(batch) {

@@ -8,7 +8,14 @@ import {
 } from "@medvlm/core/nn";
 import { Trainer } from "@medvlm/core/train";
 import { probeSam } from "./sam_probe.ts";
-import { samGroups, type SamModel, samPlaces, samTask } from "./sam_task.ts";
+import {
+  conceptEmbeddings,
+  conceptNames,
+  samGroups,
+  type SamModel,
+  samPlaces,
+  samTask,
+} from "./sam_task.ts";
 
 async function smallModel(device: Device): Promise<SamModel> {
   const encoder = {
@@ -108,5 +115,41 @@ Deno.test({
       ],
     );
     model.parameters.dispose();
+  },
+});
+
+Deno.test({
+  name: "things are learned by their names too",
+  sanitizeResources: false,
+  sanitizeOps: false,
+  fn: async () => {
+    await using device = await openDevice();
+    const plain = await smallModel(device);
+    const concepts = conceptEmbeddings(device, plain.decoder.width, 3);
+    assertEquals(concepts.shape, [conceptNames.length, 32]);
+    const model = { ...plain, concepts };
+    const places = await samPlaces(model);
+    const source = { size: 32, seed: 5, count: 4, prevalence: { normal: 1, each: 0 } };
+    const task = samTask(model, places, { source, pictures: 4, masks: 3, nameShare: 1, seed: 2 });
+    const [batch] = await task.batches(0);
+    // Rows of the table, those of the normal structures only.
+    const asked = batch!.prompts as Int32Array;
+    assertEquals([asked.length, asked.every((row) => row >= 0 && row < 5)], [12, true]);
+    const before = await probeSam(model, places, source, "name");
+    using trainer = new Trainer(device, task, { steps: 120, rate: () => 5e-3 });
+    for await (const _ of trainer.run());
+    const after = await probeSam(model, places, source, "name");
+    assertEquals(Object.keys(after.classes), [
+      "lungs",
+      "right lung",
+      "left lung",
+      "heart",
+      "aorta",
+    ]);
+    assertEquals(
+      after.dice > Math.max(0.8, before.dice + 0.2),
+      true,
+      `${before.dice} ${after.dice}`,
+    );
   },
 });
