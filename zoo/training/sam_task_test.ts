@@ -147,7 +147,7 @@ Deno.test({
       "aorta",
     ]);
     assertEquals(
-      after.dice > Math.max(0.8, before.dice + 0.2),
+      after.dice > before.dice + 0.4,
       true,
       `${before.dice} ${after.dice}`,
     );
