@@ -19,6 +19,7 @@ export {
 } from "./files.ts";
 export * from "./example.ts";
 export * from "./plugin.ts";
+export * from "./search_options.ts";
 export { type CheckpointSource, type FolderWriter, openCheckpoint } from "./checkpoint/mod.ts";
 export { type Device, openDevice, type OpenDeviceOptions } from "./device/mod.ts";
 export type { Raster } from "./image/mod.ts";

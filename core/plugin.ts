@@ -8,6 +8,7 @@ import type { Device } from "./device/mod.ts";
 import type { FolderSource } from "./files.ts";
 import type { Raster } from "./image/mod.ts";
 import type { ParameterSpec, WeightStorage } from "./nn/parameters.ts";
+import type { SearchOptions } from "./search_options.ts";
 import type { BatchLoss, ParameterGroup, Stage, TrainingMemory } from "./train/mod.ts";
 
 /** What a system can be asked for. */
@@ -175,9 +176,10 @@ export interface Model extends AsyncDisposable {
   /**
    * Answers a request; the last event is `done`.
    *
-   * @throws {InputError} for an empty prompt, a region outside the image, a prompt longer than the context.
+   * @throws {InputError} for an empty prompt, a region outside the image, a prompt longer than the context, a way of searching that
+   * the system does not have.
    */
-  answer(request: Request, options?: GenerateOptions): AsyncIterable<AnswerEvent>;
+  answer(request: Request, options?: GenerateOptions & SearchOptions): AsyncIterable<AnswerEvent>;
   /** Writes the model in the layout its authors released. */
   save(target: FolderWriter, format?: "official" | "safetensors"): Promise<void>;
 }
@@ -291,6 +293,37 @@ export interface StageRun<S = unknown, B = unknown> extends AsyncDisposable {
   readonly saveAdapter?: (target: FolderWriter) => Promise<void>;
 }
 
+/** A column of a table: a metric of the evaluation, over everything or over one class. */
+export interface PublishedColumn {
+  /** As the paper heads it. */
+  readonly name: string;
+  /** Name of the metric, such as `box_iou`. */
+  readonly metric: string;
+  /** The class whose value it is. Default: all of them together. */
+  readonly class?: string;
+}
+
+/** What a paper prints about one dataset, to stand beside the numbers of an evaluation on the same one. */
+export interface PublishedTable {
+  /** What it shows, such as `IoU of boxes`. */
+  readonly title: string;
+  /** Where it stands. */
+  readonly source: string;
+  /** Name of the dataset's reader, such as `ms_cxr`. */
+  readonly dataset: string;
+  /** The task of its examples. */
+  readonly task: Task;
+  /** The system whose script the paper's numbers follow, where there are metrics that end in its name. */
+  readonly variant?: string;
+  /** Its columns. */
+  readonly columns: readonly PublishedColumn[];
+  /** A row per method: its name and a value per column on the scale of the metric, undefined where the paper has none. */
+  readonly rows: readonly {
+    readonly name: string;
+    readonly values: readonly (number | undefined)[];
+  }[];
+}
+
 /** One published system. `C` is its configuration, a plain JSON value. */
 export interface Plugin<C> {
   /** Short name in lower case, as typed on the command line, such as `medplib`. */
@@ -299,6 +332,8 @@ export interface Plugin<C> {
   readonly paper: Paper;
   /** What the system can be asked for. */
   readonly tasks: readonly Task[];
+  /** Ways to search for an answer that the system has; `answer` refuses the others, see `checkSearchOptions`. */
+  readonly searchOptions: readonly (keyof SearchOptions)[];
   /** Named configurations; `paper` has the published sizes. */
   readonly presets: Readonly<Record<string, C>>;
   /** The paper's training stages in their order. */
@@ -307,6 +342,8 @@ export interface Plugin<C> {
   readonly parts: Readonly<Record<string, string>>;
   /** Format of the system's own training data, by the name of its reader. */
   readonly trainingData: string;
+  /** Tables of the paper that evaluations are printed beside. Default none. */
+  readonly published?: readonly PublishedTable[];
   /** Every tensor: official name, shape, storage, initialisation. The one source for loader, saver, docs and tests. */
   params(config: C): readonly ParameterSpec[];
   /**

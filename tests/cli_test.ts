@@ -126,6 +126,8 @@ function crc(bytes: Uint8Array): number {
 
 Deno.test("wrong usage is refused with the nearest known word", async () => {
   await using place = new Workplace();
+  const system = (name: string, ...args: string[]) =>
+    place.start(main, "run", `--plugin=${name}`, ...args);
   await refused(place, [
     [() => place.start(main), "no command was given"],
     [() => place.start(main, "rnu"), "did you mean run"],
@@ -147,6 +149,11 @@ Deno.test("wrong usage is refused with the nearest known word", async () => {
     [() => place.run("--preset", "tinny"), "did you mean tiny"],
     [() => place.run("--task", "report"), "medplib does"],
     [() => place.run("--preset=tiny", "--checkpoint=x"), "leave one of them out"],
+    [() => place.run("--beams=2"), "Cannot use --beams with medplib"],
+    [() => place.run("--constrained"), "Cannot use --constrained with medplib"],
+    [() => system("pefomed", "--constrained"), "it has --beams and --length-penalty only"],
+    [() => system("pefomed", "--length-penalty=2"), "add --beams N"],
+    [() => system("pfmvg", "--beams=2", "--temperature=1"), "leave one of them out"],
     [() => place.run("x.png"), "takes flags only"],
     [() => place.start(parity, "nowhere"), "no such folder"],
   ]);
@@ -223,6 +230,18 @@ Deno.test("run needs no flag but the plugin, and says what its answer is worth",
     (answer.phrases as { masks: { size: number[]; counts: number[] }[] }[])[0].masks[0];
   assertEquals(size, [751, 943]);
   assertEquals(counts.reduce((sum, length) => sum + length, 0), 751 * 943);
+});
+
+Deno.test("pfmvg searches with beams and keeps to the grammar of one box", async () => {
+  await using place = new Workplace();
+  const flags = ["--plugin=pfmvg", "--preset=tiny", "--device=wasm", "--json", "--beams=2"];
+  const search = (...more: string[]) => place.start(main, "run", ...flags, ...more);
+  const { code, out, error } = await search("--constrained", "--prompt=left effusion");
+  assertEquals(code, 0, error);
+  assertMatch(JSON.parse(out).text, /^\{<\d{1,3}><\d{1,3}><\d{1,3}><\d{1,3}>\}$/);
+  await refused(place, [
+    [() => search("--constrained", "--task=caption"), "use --task ground-box"],
+  ]);
 });
 
 Deno.test("--json prints one document and nothing else; a misnamed picture and a region work", async () => {

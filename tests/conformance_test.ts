@@ -16,6 +16,7 @@ import { HostDevice } from "@medvlm/core/device";
 import { medplib } from "@medvlm/medplib";
 import { pefomed } from "@medvlm/pefomed";
 import { pfmvg } from "@medvlm/pfmvg";
+import { datasets } from "../zoo/data/mod.ts";
 
 // deno-lint-ignore no-explicit-any
 const plugins: Plugin<any>[] = [medplib, pefomed, pfmvg];
@@ -53,6 +54,15 @@ for (const plugin of plugins) {
           shape.every((extent) => Number.isSafeInteger(extent) && extent > 0),
           `${name} [${shape}]`,
         );
+      }
+    }
+  });
+
+  Deno.test(`${plugin.name}: published tables have a value per column, about data that can be read`, () => {
+    for (const { title, dataset, columns, rows } of plugin.published ?? []) {
+      assert(Object.hasOwn(datasets, dataset), dataset);
+      for (const { name, values } of rows) {
+        assertEquals(values.length, columns.length, `${title}, ${name}`);
       }
     }
   });
@@ -149,6 +159,16 @@ for (const plugin of plugins) {
         InputError,
         includes,
       );
+    const declared: readonly string[] = plugin.searchOptions;
+    for (const [name, value] of Object.entries({ beams: 2, lengthPenalty: 2, constrained: true })) {
+      if (declared.includes(name)) continue;
+      const request = { image, prompt: "What is here?" };
+      await assertRejects(
+        () => collect(model.answer(request, { maxNewTokens: 1, [name]: value })),
+        InputError,
+        `with ${plugin.name}: it has`,
+      );
+    }
     await refuse({ image, prompt: "  " }, "empty prompt");
     await refuse({ image, prompt: "What? ".repeat(4000) }, "positions");
     await refuse({

@@ -1,7 +1,7 @@
 /**
  * `eval` as a user meets it: started as a process, killed and started again, judged by exit code, output and files.
  */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 
 const main = new URL("../zoo/main.ts", import.meta.url).pathname;
 const data = new URL("./golden/data/", import.meta.url).pathname;
@@ -216,6 +216,35 @@ Deno.test("references of a dataset, answers of another system", () =>
     });
   }));
 
+Deno.test("predictions on MS-CXR are printed beside the tables of the paper, others are not", () =>
+  inFolder(async (folder) => {
+    const line = {
+      id: "1",
+      task: "ground-box",
+      answer: "{<10><10><20><20>}",
+      width: 100,
+      height: 100,
+      reference: { boxes: [{ label: "Edema", box: [10, 10, 20, 20] }] },
+    };
+    const write = (name: string, dataset: string) =>
+      Deno.writeTextFile(
+        `${folder}/${name}.jsonl`,
+        [{ predictions: 1, run: { plugin: "theirs", dataset } }, line]
+          .map((one) => `${JSON.stringify(one)}\n`).join(""),
+      );
+    await Promise.all([write("fits", "ms_cxr"), write("other", "vindr_cxr")]);
+    const fits = await start(folder, "--predictions=fits.jsonl");
+    assertEquals(fits.code, 0, fits.error);
+    assertMatch(fits.out, /^this evaluation .* 1\.000 .* 1\.000$/m);
+    assertMatch(fits.out, /^PFMVG \(paper\) +0\.446 .* 0\.377 +0\.407$/m);
+    const page = await Deno.readTextFile(`${folder}/medvlm-eval/fits/report.html`);
+    assertStringIncludes(page, "<td>PFMVG (paper)</td>");
+    assertStringIncludes(page, '<th class="number">Cardiomegaly</th>');
+    const other = await start(folder, "--predictions=other.jsonl");
+    assertEquals(other.code, 0, other.error);
+    assert(!other.out.includes("(paper)"));
+  }));
+
 Deno.test("a dataset is listed without running anything", () =>
   inFolder(async (folder) => {
     const list = (...more: string[]) =>
@@ -244,6 +273,8 @@ Deno.test("wrong usage is one sentence, exit code 2, and leaves nothing behind",
       [["--predictions=missing.jsonl"], "no such file"],
       [["--predictions=x", "--split=test"], "--dataset"],
       [["--predictions=x", "--checkpoint=c"], "without --plugin"],
+      [["--predictions=x", "--constrained"], "Cannot use --constrained without --plugin"],
+      [["--plugin=medplib", "--beams=2", ...dataset], "Cannot use --beams with medplib"],
       [["--predictions=x", "--judge-url=http://localhost"], "--judge-model"],
       [["--predictions=x", "--judge-url=nonsense", "--judge-model=m"], "no web address"],
       [["--predictions=x", "--limit=0"], "--limit"],

@@ -19,8 +19,10 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   nn: ["errors.ts", "files.ts", "checkpoint", "device", "kernels", "tensor"],
   train: ["errors.ts", "files.ts", "checkpoint", "device", "kernels", "tensor", "nn"],
   "example.ts": ["plugin.ts"],
+  "search_options.ts": ["errors.ts"],
   "plugin.ts": [
     "errors.ts",
+    "search_options.ts",
     "files.ts",
     "text",
     "image",
@@ -34,6 +36,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
     "errors.ts",
     "files.ts",
     "plugin.ts",
+    "search_options.ts",
     "text",
     "image",
     "checkpoint",

@@ -4,6 +4,7 @@
  * @module
  */
 import { InputError } from "@medvlm/core";
+import { searchFlags } from "./answering.ts";
 import { datasets } from "./data/mod.ts";
 import { defaultResamples } from "./eval/evaluate.ts";
 import { tasks } from "./eval/prediction.ts";
@@ -85,6 +86,7 @@ export const evalCommand = {
       about:
         "most tokens of an answer; without it the system's own limit, or 24 for untrained weights",
     },
+    ...searchFlags,
     seed: {
       kind: "whole",
       value: "N",
@@ -176,7 +178,8 @@ function checkValues(flags: Flags): void {
 }
 
 /** The jobs that flags can mean. */
-function checkJob({ plugin, predictions, list, dataset, checkpoint, preset }: Flags): void {
+function checkJob(flags: Flags): void {
+  const { plugin, predictions, list, dataset } = flags;
   const jobs = [
     plugin === undefined ? "" : "--plugin",
     predictions === undefined ? "" : "--predictions",
@@ -195,12 +198,11 @@ function checkJob({ plugin, predictions, list, dataset, checkpoint, preset }: Fl
   if (plugin !== undefined && dataset === undefined) {
     throw usage("Cannot evaluate a system without a dataset: add --dataset NAME and --data DIR");
   }
-  if (plugin === undefined && (checkpoint ?? preset) !== undefined) {
-    throw usage(
-      `Cannot use --${
-        checkpoint === undefined ? "preset" : "checkpoint"
-      } without --plugin: it belongs to a system that is run`,
-    );
+  const given: Readonly<Record<string, unknown>> = flags;
+  const ofPlugin = ["checkpoint", "preset", ...Object.keys(searchFlags)]
+    .find((name) => given[name] !== undefined && given[name] !== false);
+  if (plugin === undefined && ofPlugin !== undefined) {
+    throw usage(`Cannot use --${ofPlugin} without --plugin: it belongs to a system that is run`);
   }
 }
 
@@ -267,7 +269,9 @@ export async function evalFromFlags(
   };
   if (plugin !== undefined) {
     const { checkpoint, preset, device, dtype, debug, "max-new-tokens": maxNewTokens } = flags;
-    const run = { checkpoint, preset, device, dtype, debug, maxNewTokens, seed, signal };
+    const { beams, constrained, "length-penalty": lengthPenalty } = flags;
+    const search = { beams, lengthPenalty, constrained };
+    const run = { checkpoint, preset, device, dtype, debug, maxNewTokens, ...search, seed, signal };
     return await evaluatePlugin(plugin, selection!, run, options, terminal);
   }
   const { images } = flags;

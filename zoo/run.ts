@@ -10,12 +10,13 @@ import {
   type OpenDeviceOptions,
   type Plugin,
   type Region,
+  type SearchOptions,
   type Task,
   type WeightStorage,
   writeAtomic,
 } from "@medvlm/core";
 import type { ProfileRow } from "@medvlm/core/device";
-import { completeAnswer } from "./answering.ts";
+import { checkAnswerOptions, completeAnswer } from "./answering.ts";
 import { checkWeights, defaultPreset, loadModel, withShippedWeights } from "./model_loading.ts";
 import { readPicture, readRegion } from "./run_inputs.ts";
 import {
@@ -29,7 +30,7 @@ import {
 import { formatBytes, formatTable, formatTime, printable, type Terminal } from "./terminal.ts";
 
 /** What to run; everything has a default. */
-export interface RunOptions {
+export interface RunOptions extends SearchOptions {
   /** Picture file. Default: the chest X-ray that ships with the zoo. */
   readonly image?: string | undefined;
   /** The question. Default: a segmentation request. */
@@ -74,13 +75,15 @@ const demoPrompts = {
 };
 const defaultOut = "./medvlm-out";
 
-function checkUsage<C>(plugin: Plugin<C>, { task, checkpoint, preset, prompt }: RunOptions): void {
+function checkUsage<C>(plugin: Plugin<C>, options: RunOptions): void {
+  const { task, checkpoint, preset, prompt } = options;
   if (task !== undefined && !plugin.tasks.includes(task)) {
     throw new InputError(
       "UNSUPPORTED_TASK",
       `Cannot use --task ${task}: ${plugin.name} does ${plugin.tasks.join(", ")}`,
     );
   }
+  checkAnswerOptions(plugin, options);
   checkWeights(plugin, checkpoint, preset);
   if (prompt !== undefined && prompt.trim() === "") {
     throw new InputError(

@@ -4,6 +4,7 @@
  * @module
  */
 import { InputError } from "@medvlm/core";
+import { searchFlags } from "./answering.ts";
 import type { Command, FlagValues } from "./flags.ts";
 import { weightFlags } from "./model_loading.ts";
 import { loadPlugin, pluginNames } from "./plugins.ts";
@@ -75,6 +76,7 @@ export const runCommand = {
       default: 1,
       about: "keep the most probable tokens that reach this mass together",
     },
+    ...searchFlags,
     seed: {
       kind: "whole",
       value: "N",
@@ -107,7 +109,14 @@ export async function runFromFlags(
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<void> {
-  const { plugin, region, "max-new-tokens": maxNewTokens, "top-p": topP, ...rest } = flags;
+  const {
+    plugin,
+    region,
+    "max-new-tokens": maxNewTokens,
+    "top-p": topP,
+    "length-penalty": lengthPenalty,
+    ...rest
+  } = flags;
   if (plugin === undefined || plugin === "") {
     throw new InputError(
       "USAGE",
@@ -117,7 +126,7 @@ export async function runFromFlags(
   for (const name of ["image", "checkpoint", "out"] as const) required(name, flags[name]);
   await run(
     await loadPlugin(plugin),
-    { ...rest, regions: region, maxNewTokens, topP, signal },
+    { ...rest, regions: region, maxNewTokens, topP, lengthPenalty, signal },
     terminal,
   );
 }

@@ -21,6 +21,7 @@ import type {
   LoadOptions,
   Phrase,
 } from "../plugin.ts";
+import type { SearchOptions } from "../search_options.ts";
 import { type Tensor, tensor, type TokenConstraint } from "../tensor/mod.ts";
 import type { LlamaTokenizer } from "../text/mod.ts";
 import { languageFolderOf, type MinigptFiles, readCompanions, saveMinigpt } from "./checkpoint.ts";
@@ -33,17 +34,14 @@ import { answerText, loadMinigptTokenizer, promptSegments, type SegmentOptions }
 import { builtInTokenizerFiles } from "./tokenizer.ts";
 
 /** How an answer is generated. */
-export interface MinigptAnswerOptions extends GenerateOptions {
+export interface MinigptAnswerOptions
+  extends GenerateOptions, Pick<SearchOptions, "beams" | "lengthPenalty"> {
   /** Gets intermediate values under the names of the reference cases; generation then runs step by step. */
   readonly trace?: Trace;
   /** Makes tokens of the answer less likely to occur again; the official demo takes 1.05. Default 1: not. */
   readonly repetitionPenalty?: number;
   /** Answers that are allowed, as `tokenAutomaton` makes them for the rows of the head. Default: all. */
   readonly constraint?: TokenConstraint | undefined;
-  /** Answers followed at once by beam search, in place of drawing; tokens then arrive at the end. Default 1: none. */
-  readonly beams?: number | undefined;
-  /** Exponent of the length that a beam's score is divided by. Default 1. */
-  readonly lengthPenalty?: number | undefined;
   /** When beam search stops, see `BeamOptions`. Default false. */
   readonly earlyStopping?: boolean | "never" | undefined;
   /** What the text points at, once it is known. Default: nothing. */
@@ -220,6 +218,7 @@ export class MinigptModel implements AsyncDisposable {
         stopToken,
         ...(lengthPenalty === undefined ? {} : { lengthPenalty }),
         ...(earlyStopping === undefined ? {} : { earlyStopping }),
+        ...(options.signal ? { signal: options.signal } : {}),
       });
       yield* best!.tokens;
       if (best!.stopped) yield stopToken;

@@ -22,6 +22,8 @@ export interface BeamOptions {
   readonly earlyStopping?: boolean | "never";
   /** Tokens that count for the length besides the generated ones. Default 1: transformers puts a beginning token before them. */
   readonly initialLength?: number;
+  /** Ends the search after the step in progress: the beams are then taken as they are, as at the limit. */
+  readonly signal?: AbortSignal;
 }
 
 /** The most probable next tokens of a beam, in falling order. */
@@ -62,12 +64,15 @@ export interface BeamAnswer {
   readonly stopped: boolean;
 }
 
+/** The options without the signal, all of them decided. */
+type Scoring = Required<Omit<BeamOptions, "signal">>;
+
 /** The best answers so far, as many as there are beams. */
 class Answers {
   readonly kept: BeamAnswer[] = [];
-  readonly #options: Required<BeamOptions>;
+  readonly #options: Scoring;
 
-  constructor(options: Required<BeamOptions>) {
+  constructor(options: Scoring) {
     this.#options = options;
   }
 
@@ -137,7 +142,7 @@ function rank(
  * @throws {RangeError} for options out of range.
  */
 export async function beamSearch(model: BeamModel, options: BeamOptions): Promise<BeamAnswer[]> {
-  const { beams: width, maxNewTokens, stopToken } = options;
+  const { beams: width, maxNewTokens, stopToken, signal } = options;
   const full = { lengthPenalty: 1, earlyStopping: false, initialLength: 1, ...options };
   if (
     !Number.isSafeInteger(width) || width < 1 || !Number.isSafeInteger(maxNewTokens) ||
@@ -147,7 +152,7 @@ export async function beamSearch(model: BeamModel, options: BeamOptions): Promis
       `Cannot search with ${width} beams for ${maxNewTokens} tokens: expected whole numbers of at least 1`,
     );
   }
-  const answers = new Answers(full as Required<BeamOptions>);
+  const answers = new Answers(full as Scoring);
   const count = 2 * width;
   let beams: Beam[] = [{ tokens: [], sum: 0 }];
   let candidates: readonly BeamCandidates[] = [await model.start(count)];
@@ -165,7 +170,9 @@ export async function beamSearch(model: BeamModel, options: BeamOptions): Promis
     }
     beams = next;
     if (next.length === 0 || answers.isDone(steps[0]!.sum, length)) break;
-    if (length + 1 === maxNewTokens) {
+    // Where the host itself computes nothing else gives signals a chance to arrive.
+    if (signal) await new Promise((resolve) => setTimeout(resolve, 0));
+    if (length + 1 === maxNewTokens || signal?.aborted) {
       for (const { tokens, sum } of beams) answers.add(tokens, sum, false);
       break;
     }

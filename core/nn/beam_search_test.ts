@@ -119,6 +119,21 @@ Deno.test("the answers and scores of the published search", async () => {
   );
 });
 
+Deno.test("a signal ends the search after the step in progress, with the beams as they are", async () => {
+  const stop = new AbortController();
+  const language: Distribution = (tokens) => {
+    if (tokens.length === 2) stop.abort();
+    return [-0.1, -3, -Infinity];
+  };
+  const [best] = await beamSearch(modelOf(language), {
+    beams: 2,
+    maxNewTokens: 100,
+    stopToken: 2,
+    signal: stop.signal,
+  });
+  assertEquals([best!.tokens, best!.stopped], [[0, 0, 0], false]);
+});
+
 Deno.test("one beam is greedy; forbidden tokens are never followed", async () => {
   const language = randomLanguage(5, 11);
   const [greedy] = await beamSearch(modelOf(language), {

@@ -25,7 +25,7 @@ import { initialParameters, loadParameters } from "@medvlm/core/nn";
 import { loadLlamaTokenizer } from "@medvlm/core/text";
 import { type MedplibConfig, presets } from "./config.ts";
 import { readMedplibConfig } from "./config_files.ts";
-import { MedplibModel } from "./model.ts";
+import { MedplibModel, searchOptions } from "./model.ts";
 import { ignoredNames, medplibParameters } from "./params.ts";
 import { makeCompanions, readCompanions } from "./release_files.ts";
 import { prepareStage } from "./stage_run.ts";
@@ -76,6 +76,7 @@ export const medplib: Plugin<MedplibConfig> = {
       "Huangxs/MedPLIB-7b-2e on Hugging Face; a derivative of LLaMA 2, whose licence applies",
   },
   tasks: ["vqa", "region-vqa", "ground-mask"],
+  searchOptions,
   presets,
   stages,
   parts,

@@ -5,6 +5,7 @@
  */
 import {
   type AnswerEvent,
+  checkSearchOptions,
   type Device,
   type FolderWriter,
   type GenerateOptions,
@@ -14,6 +15,7 @@ import {
   type Phrase,
   type Raster,
   type Request,
+  type SearchOptions,
 } from "@medvlm/core";
 import { saveShardedBin, saveShardedSafetensors } from "@medvlm/core/checkpoint";
 import { clipGrid, Generation, type Parameters, type Trace, traceAt } from "@medvlm/core/nn";
@@ -48,6 +50,9 @@ export interface AnswerOptions extends GenerateOptions {
   /** Gets the mask's logits at the original size, row by row. */
   readonly maskLogits?: (logits: Float32Array) => void;
 }
+
+/** MedPLIB answers token by token: no search, no grammar. */
+export const searchOptions: readonly (keyof SearchOptions)[] = [];
 
 /** The evaluation's limit; the context may be shorter. */
 const defaultNewTokens = 1024;
@@ -99,7 +104,11 @@ export class MedplibModel implements Model {
     return this.#parameters.bytes;
   }
 
-  async *answer(request: Request, options: AnswerOptions = {}): AsyncGenerator<AnswerEvent> {
+  async *answer(
+    request: Request,
+    options: AnswerOptions & SearchOptions = {},
+  ): AsyncGenerator<AnswerEvent> {
+    checkSearchOptions("medplib", searchOptions, options);
     yield* this.run(prepareRequest(request, this.tokenizer, this.config), options);
   }
 

@@ -3,16 +3,24 @@
  *
  * @module
  */
-import type { GenerateOptions, Request } from "@medvlm/core";
+import {
+  checkSearchOptions,
+  type GenerateOptions,
+  type Request,
+  type SearchOptions,
+} from "@medvlm/core";
 import { type Ask, type Asked, plainPrompt } from "@medvlm/core/minigpt";
 import { blipCaption } from "@medvlm/core/text";
 import { evaluationQuestion, type PefomedBehaviour } from "./prompt.ts";
 
 /** What PeFoMed can be told besides the usual. */
-export interface PefomedOptions extends GenerateOptions {
+export interface PefomedOptions extends GenerateOptions, SearchOptions {
   /** `official` asks for reports with `[caption]` as the released evaluation does, `repaired` with `[report]`. Default `official`. */
   readonly behaviour?: PefomedBehaviour;
 }
+
+/** Its answers are free text, so there is no grammar to keep to. */
+export const searchOptions: readonly (keyof SearchOptions)[] = ["beams", "lengthPenalty"];
 
 /** What `predict_answers` allows. */
 const answerTokens = 300;
@@ -33,7 +41,11 @@ function questionOf(words: string, task: Request["task"], behaviour: PefomedBeha
 }
 
 /** PeFoMed's way of asking: questions with its short-answer instruction, reports and captions with the prompt as instruction. */
-export const ask: Ask<PefomedOptions> = (request, { behaviour = "official" }, model): Asked => ({
-  question: questionOf(plainPrompt(request, "PeFoMed", model), request.task, behaviour),
-  maxNewTokens: answerTokens,
-});
+export const ask: Ask<PefomedOptions> = (request, options, model): Asked => {
+  checkSearchOptions("pefomed", searchOptions, options);
+  const { behaviour = "official" } = options;
+  return {
+    question: questionOf(plainPrompt(request, "PeFoMed", model), request.task, behaviour),
+    maxNewTokens: answerTokens,
+  };
+};

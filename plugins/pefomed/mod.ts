@@ -26,7 +26,8 @@ import {
   prepareMinigptStage,
   tiny,
 } from "@medvlm/core/minigpt";
-import { ask } from "./asking.ts";
+import { ask, searchOptions } from "./asking.ts";
+import { published } from "./published.ts";
 import { stageOf, stages } from "./stages.ts";
 import { teach } from "./teaching.ts";
 
@@ -45,10 +46,12 @@ export const pefomed: Plugin<MinigptConfig> = {
     weights: "SmallBosser/PeFoMed on Hugging Face; a derivative of LLaMA 2, whose licence applies",
   },
   tasks: ["vqa", "report", "caption"],
+  searchOptions,
   presets: { paper, tiny },
   stages,
   parts: minigptParts,
   trainingData: "vqa_rad",
+  published,
   params: minigptParameters,
   openTensors: openMinigpt,
   readConfig: configOf,

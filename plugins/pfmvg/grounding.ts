@@ -3,7 +3,14 @@
  *
  * @module
  */
-import type { Box, GenerateOptions, Phrase, Request } from "@medvlm/core";
+import {
+  type Box,
+  type GenerateOptions,
+  InputError,
+  type Phrase,
+  type Request,
+  type SearchOptions,
+} from "@medvlm/core";
 import { boxToPixels, roundBox } from "@medvlm/core/eval";
 import { type Ask, type Asked, type MinigptModel, plainPrompt } from "@medvlm/core/minigpt";
 import {
@@ -19,9 +26,12 @@ import {
 import { captionInstruction, referQuestion } from "./prompt.ts";
 
 /** What PFMVG can be told besides the usual. */
-export interface PfmvgOptions extends GenerateOptions {
-  /** Grounding answers are exactly one box: tokens that would leave the grammar are forbidden. Default false. */
-  readonly constrained?: boolean;
+export interface PfmvgOptions extends GenerateOptions, SearchOptions {
+  /**
+   * Grounding answers are exactly one box: tokens that would leave the grammar are forbidden. Captions and reports have no grammar and
+   * refuse it. Default false.
+   */
+  readonly constrained?: boolean | undefined;
 }
 
 /** The longest box and the end token, in tokens of LLaMA's vocabulary: what the published evaluation allows. */
@@ -89,10 +99,20 @@ function taskOf({ task, prompt }: Request): "ground-box" | "caption" {
   return prompt.trim().startsWith("[caption]") ? "caption" : "ground-box";
 }
 
-/** PFMVG's way of asking: a phrase to look for becomes `[refer] give me the location of …`, everything else `[caption] …`. */
+/**
+ * PFMVG's way of asking: a phrase to look for becomes `[refer] give me the location of …`, everything else `[caption] …`.
+ *
+ * @throws {InputError} code `UNSUPPORTED_OPTION` for a caption or report that shall keep to the grammar of boxes.
+ */
 export const ask: Ask<PfmvgOptions> = (request, { constrained = false }, model): Asked => {
   const words = plainPrompt(request, "PFMVG", model);
   if (taskOf(request) === "caption") {
+    if (constrained) {
+      throw new InputError(
+        "UNSUPPORTED_OPTION",
+        "Cannot use --constrained for a caption or report: pfmvg's grammar is that of one box; use --task ground-box or leave --constrained out",
+      );
+    }
     const question = tagged.test(words) ? words : captionInstruction(words);
     return { question, maxNewTokens: captionTokens };
   }

@@ -27,6 +27,7 @@ import {
   tiny,
 } from "@medvlm/core/minigpt";
 import { ask } from "./grounding.ts";
+import { published } from "./published.ts";
 import { stageOf, stages } from "./stages.ts";
 import { teach } from "./teaching.ts";
 
@@ -45,10 +46,12 @@ export const pfmvg: Plugin<MinigptConfig> = {
     weights: "none published; MiniGPT-v2's are a derivative of LLaMA 2, whose licence applies",
   },
   tasks: ["ground-box", "caption", "report"],
+  searchOptions: ["beams", "lengthPenalty", "constrained"],
   presets: { paper, tiny },
   stages,
   parts: minigptParts,
   trainingData: "ms_cxr",
+  published,
   params: minigptParameters,
   openTensors: openMinigpt,
   readConfig: configOf,

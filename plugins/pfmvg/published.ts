@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { PublishedTable } from "@medvlm/core";
 import { diseases } from "./ms_cxr.ts";
 
 /** A row of a table. Values are fractions; undefined where the paper prints a dash. */
@@ -62,3 +63,29 @@ export const publishedRows: readonly PublishedRow[] = [
   row(4, "stage 1", 0.094, dash, dash, dash, dash, 0, dash, 0, 0.012, 0.031),
   row(4, "both stages", 0.584, 0.43, 0.489, 0.543, 0.401, 0.736, 0.405, 0.519, 0.513, 0.544),
 ];
+
+/** A comparison with other methods. The ablations, tables 3 and 4, say nothing about other models. */
+function comparison(table: 1 | 2): PublishedTable {
+  const rows = publishedRows.filter((row) => row.table === table);
+  const { measure } = rows[0]!;
+  const metric = `box_${measure}`;
+  return {
+    title: `${measure === "iou" ? "IoU" : "Dice"} of boxes per disease`,
+    source: `arXiv 2410.23822, table ${table}`,
+    dataset: "ms_cxr",
+    task: "ground-box",
+    variant: "pfmvg",
+    columns: [
+      ...diseases.map((disease) => ({ name: disease, metric, class: disease })),
+      { name: "mean", metric: `class_mean_${metric}` },
+      { name: measure === "iou" ? "wIoU" : "wDice", metric },
+    ],
+    rows: rows.map(({ name, perDisease, mean, weighted }) => ({
+      name,
+      values: [...perDisease, mean, weighted],
+    })),
+  };
+}
+
+/** Tables 1 and 2. */
+export const published: readonly PublishedTable[] = [comparison(1), comparison(2)];

@@ -8,6 +8,7 @@ import type { Problem } from "../data/reader.ts";
 import { formatTable, type Terminal } from "../terminal.ts";
 import { pictureOf } from "./asking.ts";
 import { casePicture } from "./case_picture.ts";
+import { type Comparison, comparisonNote, comparisonsOf } from "./comparison.ts";
 import {
   counted,
   type Evaluation,
@@ -32,6 +33,8 @@ export interface EvaluateOptions extends ScoreOptions {
   readonly leftOut: () => LeftOut;
   /** The first of that. */
   readonly problems: () => readonly Problem[];
+  /** Name of the dataset, where it is known; asked for once all predictions are read. */
+  readonly dataset: () => string | undefined;
   /** Folder of the pictures, where there are any. */
   readonly images?: FolderSource | undefined;
   /** Folder of the files. */
@@ -106,6 +109,7 @@ export async function evaluate(
     problems: [...options.problems(), ...unfit].slice(0, namedProblems),
     bootstrap: { seed, resamples, level },
     tasks,
+    comparisons: await comparisonsOf(options.dataset(), tasks),
   };
   const page = await reportPage(options.title, evaluation, async (one) => {
     const bytes = await pictureAddress(one, images);
@@ -135,10 +139,21 @@ function taskTable(task: Task, { scores: { n, withoutReference, metrics } }: Sco
   }`;
 }
 
-/** The main numbers and the counts for a terminal. */
+function comparisonText(comparisons: readonly Comparison[]): string {
+  if (comparisons.length === 0) return "";
+  const tables = comparisons.map(({ title, heads, rows }) =>
+    `\n${title}\n${formatTable([heads, ...rows])}`
+  );
+  return `${tables.join("")}${comparisonNote}\n`;
+}
+
+/** The main numbers and the counts for a terminal, and what papers say about the same dataset. */
 export function summaryText(evaluation: Evaluation, files: readonly string[]): string {
   const left = leftOutLines(evaluation.leftOut);
-  return `${[...evaluation.tasks].map(([task, scored]) => taskTable(task, scored)).join("")}\n${
+  const tables = [...evaluation.tasks].map(([task, scored]) =>
+    taskTable(task, scored) + comparisonText(evaluation.comparisons.get(task) ?? [])
+  );
+  return `${tables.join("")}\n${
     left.length === 0 ? "Left out: nothing" : `Left out: ${left.join(", ")}`
   }\n${files.map((file) => `Written:  ${file}\n`).join("")}`;
 }

@@ -6,6 +6,7 @@
 import type { Task } from "@medvlm/core";
 import type { Problem } from "../data/reader.ts";
 import { notice } from "../run_output.ts";
+import type { Comparison } from "./comparison.ts";
 import type { ScoredTask } from "./score.ts";
 
 /** What was left out, and why. */
@@ -38,6 +39,8 @@ export interface Evaluation {
   /** How intervals were made. */
   readonly bootstrap: { readonly seed: number; readonly resamples: number; readonly level: number };
   readonly tasks: ReadonlyMap<Task, ScoredTask>;
+  /** Published numbers about the same dataset; for people only, no part of the document. */
+  readonly comparisons: ReadonlyMap<Task, readonly Comparison[]>;
 }
 
 /** A count with its noun, such as `1 example` or `3 examples`. */

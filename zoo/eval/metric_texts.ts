@@ -7,6 +7,7 @@
 const texts: Readonly<Record<string, string>> = {
   accuracy: "answer equal to a reference after normalisation",
   "closed_accuracy": "the same over closed questions",
+  "open_accuracy": "the same over open questions",
   "choice_accuracy": "the option that the answer means is the right one",
   "judge_accuracy": "answers that the judge calls right",
   likert: "rating of the judge, 0 to 4",
@@ -61,8 +62,14 @@ const systems: Readonly<Record<string, string>> = {
   litegpt: "LiteGPT",
   medplib: "MedPLIB",
   pefomed: "PeFoMed",
+  pfmvg: "PFMVG",
   vividmed: "VividMed",
 };
+
+/** A system as people write its name, by the ending of the metrics that follow its script. */
+export function variantName(ending: string): string {
+  return systems[ending] ?? ending;
+}
 
 /** The system whose script a metric follows, where it is not the standard one. */
 export function variantOf(metric: string): string | undefined {

@@ -17,9 +17,10 @@ import {
 } from "@medvlm/core/eval";
 import { FieldError } from "../data/fields.ts";
 import { DetectionTally } from "./detection_tally.ts";
-import { Means, type ScoredItem, type Values } from "./estimates.ts";
+import { type Breakdown, Means, type ScoredItem, type Values } from "./estimates.ts";
 import { defined, type Family, groupsOf, mergedGroups, type TaskScores } from "./family.ts";
 import { LabelTally } from "./label_tally.ts";
+import { GridBoxes } from "./grid_boxes.ts";
 import { boxOfRuns, unionOf } from "../data/mask_runs.ts";
 import type { NamedBox, NamedMask, Prediction } from "./prediction.ts";
 
@@ -171,6 +172,7 @@ export class PlaceFamily implements Family {
   readonly #means = new Means();
   readonly #labels = new LabelTally(["No finding"]);
   readonly #detection = new DetectionTally();
+  readonly #gridBoxes = new GridBoxes();
   #count = 0;
   #without = 0;
 
@@ -189,6 +191,7 @@ export class PlaceFamily implements Family {
     this.#count++;
     this.#means.add(items);
     this.#detection.add(prediction);
+    this.#gridBoxes.add(prediction);
     const { answer, reference } = prediction;
     if (asksForNames(prediction)) {
       this.#labels.add({ truth: reference.labels!, given: labelsOf(prediction), text: answer });
@@ -201,7 +204,13 @@ export class PlaceFamily implements Family {
     const mean = (kind: "class" | "modality", metric: string) =>
       this.#means.groupMean(kind, metric, options);
     const labels = this.#labels.estimates(options);
-    const groups = groupsOf(this.#means, options);
+    const grid = this.#gridBoxes.scores(options);
+    const own = groupsOf(this.#means, options);
+    const groups = Object.fromEntries(
+      Object.entries(own).map((
+        [kind, names],
+      ) => [kind, mergedGroups(names, grid.groups[kind as Breakdown])]),
+    );
     const classes = mergedGroups(groups.class, labels.classes);
     return {
       n: this.#count,
@@ -213,6 +222,7 @@ export class PlaceFamily implements Family {
         "class_mean_box_iou": mean("class", "box_iou"),
         "class_mean_box_dice": mean("class", "box_dice"),
         "modality_mean_dice": mean("modality", "dice"),
+        ...grid.metrics,
         ...this.#detection.estimates(options),
         ...labels.metrics,
       }),

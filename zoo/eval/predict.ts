@@ -11,6 +11,7 @@ import {
   openDevice,
   type OpenDeviceOptions,
   type Plugin,
+  type SearchOptions,
   type Task,
 } from "@medvlm/core";
 import { completeAnswer } from "../answering.ts";
@@ -25,7 +26,7 @@ import { contentOf, PredictionFile, type PredictionHeader } from "./prediction_f
 import { selected, type Selection, type Survey } from "./selection.ts";
 
 /** How a plugin is run. */
-export interface PredictOptions extends WeightOptions {
+export interface PredictOptions extends WeightOptions, SearchOptions {
   /** Where to compute. Default `auto`. */
   readonly device?: NonNullable<OpenDeviceOptions["device"]> | undefined;
   /** Most tokens of an answer. Default: the plugin's. */
@@ -77,6 +78,17 @@ function checkTasks<C>(plugin: Plugin<C>, survey: Survey, dataset: string): void
   );
 }
 
+/** The search for answers, as far as one was asked for. */
+export function searchIdentity(
+  { beams, lengthPenalty, constrained }: SearchOptions,
+): Record<string, string | number> {
+  return {
+    ...(beams === undefined ? {} : { beams }),
+    ...(lengthPenalty === undefined ? {} : { "length-penalty": lengthPenalty }),
+    ...(constrained ? { constrained: "yes" } : {}),
+  };
+}
+
 function headerOf<C>(
   plugin: Plugin<C>,
   selection: Selection,
@@ -95,6 +107,7 @@ function headerOf<C>(
       device: backend,
       seed: checkpoint === undefined ? seed : null,
       "max-new-tokens": maxNewTokens ?? null,
+      ...searchIdentity(options),
       dataset: selection.reader.name,
       turns: selection.turns ?? "each",
       "per-finding": selection.perFinding === true ? "yes" : "no",

@@ -4,6 +4,7 @@
  * @module
  */
 import { notice, untrainedNotice } from "../run_output.ts";
+import { type Comparison, comparisonNote } from "./comparison.ts";
 import { counted, type Evaluation, leftOutLines } from "./evaluation.ts";
 import type { Breakdown, Estimate, Estimates } from "./estimates.ts";
 import { metricText, variantOf } from "./metric_texts.ts";
@@ -75,6 +76,23 @@ function groupTable(title: string, groups: Readonly<Record<string, Estimates>>):
   return `<h3>${title}</h3><div class="scroll"><table><thead><tr><th></th><th class="number">n</th>${
     heads.join("")
   }</tr></thead><tbody>${rows.join("\n")}</tbody></table></div>`;
+}
+
+function comparisonTable({ title, heads, rows }: Comparison): string {
+  const line = (cells: readonly string[], tag: "td" | "th") =>
+    `<tr>${
+      cells.map((one, index) =>
+        `<${tag}${index === 0 ? "" : ' class="number"'}>${escaped(one)}</${tag}>`
+      ).join("")
+    }</tr>`;
+  return `<h3>${escaped(title)}</h3><div class="scroll"><table><thead>${
+    line(heads, "th")
+  }</thead><tbody>${rows.map((row) => line(row, "td")).join("\n")}</tbody></table></div>`;
+}
+
+function comparisonSection(comparisons: readonly Comparison[]): string {
+  if (comparisons.length === 0) return "";
+  return `${comparisons.map(comparisonTable).join("")}<p class="dim">${comparisonNote}</p>`;
 }
 
 /** Places that are wanted and given, in words. */
@@ -158,6 +176,7 @@ async function caseSection(
 async function taskSection(
   task: string,
   { scores, cases }: ScoredTask,
+  comparisons: readonly Comparison[],
   level: number,
   pictureOf: PictureOf,
 ): Promise<string> {
@@ -179,9 +198,9 @@ async function taskSection(
   const best = await caseSection("Best cases", task, cases.best, pictureOf);
   return `<section><h2>${escaped(task)}</h2><p class="dim">${
     counted(scores.n, "prediction")
-  } scored${without}</p>${metricsTable(standard, level)}${published}${groups.join("")}${
-    legend(cases)
-  }${worst}${best}</section>`;
+  } scored${without}</p>${metricsTable(standard, level)}${published}${
+    comparisonSection(comparisons)
+  }${groups.join("")}${legend(cases)}${worst}${best}</section>`;
 }
 
 function conditionsTable({ conditions, bootstrap }: Evaluation): string {
@@ -221,10 +240,11 @@ export async function reportPage(
   evaluation: Evaluation,
   pictureOf: PictureOf,
 ): Promise<string> {
-  const { tasks, bootstrap: { level }, untrained } = evaluation;
+  const { tasks, comparisons, bootstrap: { level }, untrained } = evaluation;
   const sections: string[] = [];
   for (const [task, scored] of tasks) {
-    sections.push(await taskSection(task, scored, level, pictureOf));
+    const beside = comparisons.get(task) ?? [];
+    sections.push(await taskSection(task, scored, beside, level, pictureOf));
   }
   const noise = untrained ? `<p class="notice">${escaped(untrainedNotice)}</p>` : "";
   return `<!doctype html>

@@ -4,6 +4,7 @@
  * @module
  */
 import { DeviceError, type FolderSource, openFolder, type Plugin, writeAtomic } from "@medvlm/core";
+import { checkAnswerOptions } from "../answering.ts";
 import { checkWeights, defaultPreset, withShippedWeights } from "../model_loading.ts";
 import { makeFolder } from "../run.ts";
 import type { Terminal } from "../terminal.ts";
@@ -12,7 +13,7 @@ import { counted, type Evaluation, evaluationDocument, type LeftOut } from "./ev
 import { type JudgeOptions, openRater } from "./judge_ratings.ts";
 import { readChexbert, readRadgraph, reportColumn } from "./label_files.ts";
 import { surveyText } from "./listing.ts";
-import { predict, type PredictOptions } from "./predict.ts";
+import { predict, type PredictOptions, searchIdentity } from "./predict.ts";
 import type { Prediction } from "./prediction.ts";
 import { type Joined, joinedPredictions, PredictionReading } from "./prediction_reader.ts";
 import type { ReportLabelSource } from "./report_labels.ts";
@@ -99,7 +100,7 @@ function textsTable(texts: ReadonlySet<string>): string {
 type Known =
   & Pick<
     Parameters<typeof evaluate>[1],
-    "title" | "conditions" | "untrained" | "leftOut" | "problems"
+    "title" | "dataset" | "conditions" | "untrained" | "leftOut" | "problems"
   >
   & { readonly images?: FolderSource | undefined };
 
@@ -176,6 +177,7 @@ export async function evaluatePlugin<C>(
   options: ScoringOptions,
   terminal: Terminal,
 ): Promise<void> {
+  checkAnswerOptions(plugin, wanted);
   checkWeights(plugin, wanted.checkpoint, wanted.preset);
   const run = await withShippedWeights(plugin.name, wanted);
   const say = options.json ? () => {} : (text: string) => terminal.out(text);
@@ -198,6 +200,7 @@ export async function evaluatePlugin<C>(
       reading,
       {
         title: `${plugin.name} on ${selection.reader.name}`,
+        dataset: () => selection.reader.name,
         images: selection.images,
         untrained: () => untrained,
         problems: () => [...survey.problems, ...failed],
@@ -214,6 +217,7 @@ export async function evaluatePlugin<C>(
           dtype: run.dtype ?? "f32",
           device: `${device.backend}, ${device.name}`,
           "max new tokens": run.maxNewTokens ?? null,
+          ...searchIdentity(run),
           "seed of the weights": run.checkpoint === undefined ? run.seed ?? 0 : null,
           ...selectionConditions(selection),
           "asked as": substitutes === "" ? null : substitutes,
@@ -225,6 +229,16 @@ export async function evaluatePlugin<C>(
     );
     say(`Kept:     ${file}\n`);
   });
+}
+
+/** The dataset of predictions: the one that was named, or what the file says that it answers. */
+function datasetOf(
+  selection: Selection | undefined,
+  { header }: PredictionReading,
+): string | undefined {
+  if (selection !== undefined) return selection.reader.name;
+  const named = header?.run.dataset;
+  return typeof named === "string" ? named : undefined;
 }
 
 /** What is scored beside the file itself. */
@@ -272,6 +286,7 @@ export async function evaluateFile(
       predictions,
       {
         title: `Predictions of ${name}`,
+        dataset: () => datasetOf(selection, reading),
         images: folder,
         untrained: () => reading.header?.untrained === true,
         problems: () => [...unread.problems, ...reading.problems],

@@ -85,17 +85,21 @@ export class AnswerFamily implements Family {
     this.#count++;
     const { answer, category, modality, reference: { choices } } = prediction;
     const accuracy = Math.max(...references.map((reference) => closedMatch(answer, reference)));
-    const values: Record<string, number> = {
-      ...extra,
-      accuracy,
-      ...answerVariants(answer, references),
+    const variants = answerVariants(answer, references);
+    const values: Record<string, number> = { ...extra, accuracy, ...variants };
+    const kind = isClosed(prediction) ? "closed" : "open";
+    const byKind = {
+      [`${kind}_accuracy`]: accuracy,
+      [`${kind}_accuracy_pefomed`]: variants.accuracy_pefomed,
     };
     let rank = accuracy;
     if (choices !== undefined && choices.length > 0) {
       rank = Number(references.includes(choices[matchChoice(answer, choices)]));
       values.choice_accuracy = rank;
-    } else if (isClosed(prediction)) values.closed_accuracy = accuracy;
-    else rank = this.#addOpen(prediction, references, values);
+    } else {
+      Object.assign(values, byKind);
+      if (kind === "open") rank = this.#addOpen(prediction, references, values);
+    }
     this.#means.add([{ values, category, modality }]);
     return rank;
   }
