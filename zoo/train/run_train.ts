@@ -16,7 +16,7 @@ import {
   type WeightStorage,
   writeAtomic,
 } from "@medvlm/core";
-import { diskFolder } from "@medvlm/core/checkpoint";
+import { deepFolder } from "../deep_folder.ts";
 import {
   isStep,
   learningRate,
@@ -143,20 +143,9 @@ async function openRun(
 /** Writes model and adapters below the folder of the run. */
 async function saveModel(run: StageRun, out: string): Promise<string[]> {
   const model = `${out}/${trainFiles.model}`, adapter = `${out}/${trainFiles.adapter}`;
-  const folder = (path: string) => {
-    const { name, write } = diskFolder(path);
-    // Files of a release lie in folders of their own, such as the vision tower's.
-    return {
-      name,
-      async write(file: string, chunks: Parameters<typeof write>[1]) {
-        await makeFolder(`${path}/${file}`.replace(/\/[^/]*$/, ""));
-        await write(file, chunks);
-      },
-    };
-  };
-  await run.save(folder(model));
+  await run.save(deepFolder(model));
   if (run.saveAdapter === undefined) return [model];
-  await run.saveAdapter(folder(adapter));
+  await run.saveAdapter(deepFolder(adapter));
   return [model, adapter];
 }
 

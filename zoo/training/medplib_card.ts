@@ -3,21 +3,19 @@
  *
  * @module
  */
-import { openFolder, readAll } from "@medvlm/core";
-import { isStep, type LogLine, runFiles } from "@medvlm/core/train";
 import { stages } from "@medvlm/medplib/parts";
-import { medplibRecipe, type PartRecipe } from "./medplib_recipe.ts";
-import type { Figure, MedplibReport } from "./medplib_report.ts";
-
-/** What is said about a part. */
-interface PartRow {
-  readonly name: string;
-  readonly purpose: string;
-  readonly settings: PartRecipe;
-}
+import { figureTable, type PartRow, partTable, percent } from "./figures.ts";
+import { medplibRecipe } from "./medplib_recipe.ts";
+import type { MedplibReport } from "./medplib_report.ts";
+import { patchPart } from "./medplib_run.ts";
 
 const parts: readonly PartRow[] = [
   { name: "sam", purpose: "SAM-Med2D: masks from points and boxes", settings: medplibRecipe.sam },
+  {
+    name: "concepts",
+    purpose: "the same from names as well: SAM's text-to-mask, with a table of names",
+    settings: medplibRecipe.concepts,
+  },
   {
     name: "language",
     purpose: "language model: next token of conversations, no pictures",
@@ -28,10 +26,15 @@ const parts: readonly PartRow[] = [
     purpose: "vision tower: contrast of pictures and reports (CLIP)",
     settings: medplibRecipe.clip,
   },
+  ...medplibRecipe.patches.map((settings, cycle) => ({
+    name: patchPart(cycle),
+    purpose: "vision tower: patches matched with names (DenseCLIP)",
+    settings,
+  })),
   {
-    name: "captions",
-    purpose: "vision tower and language model together: captions of pictures",
-    settings: medplibRecipe.captions,
+    name: "conversations",
+    purpose: "vision tower and language model together: captions, questions, regions, requests",
+    settings: medplibRecipe.conversations,
   },
   ...stages.map(({ name, purpose }) => ({
     name,
@@ -39,24 +42,6 @@ const parts: readonly PartRow[] = [
     settings: medplibRecipe.stages[name]!,
   })),
 ];
-
-const percent = (value: number) => `${(100 * value).toFixed(1)} %`;
-
-function figureRow(name: string, { n, value, interval: [low, high], baseline }: Figure): string {
-  return `| ${name} | ${n} | ${percent(value)} | ${percent(low)} – ${percent(high)} | ${
-    percent(baseline)
-  } |`;
-}
-
-/** Time that the steps of a part took. */
-async function minutesOf(folder: string, name: string): Promise<number> {
-  if (!await (await openFolder(`${folder}/${name}`)).has(runFiles.log)) return NaN;
-  const text = new TextDecoder().decode(await readAll(`${folder}/${name}/${runFiles.log}`));
-  const lines: LogLine[] = text.split("\n").filter((line) => line !== "").map((line) =>
-    JSON.parse(line)
-  );
-  return lines.filter(isStep).reduce((sum, { milliseconds }) => sum + milliseconds, 0) / 60_000;
-}
 
 /**
  * The card as Markdown.
@@ -73,16 +58,12 @@ export async function modelCard(
   bytes: number,
 ): Promise<string> {
   const { phantoms, seed } = medplibRecipe;
-  const times = await Promise.all(parts.map(({ name }) => minutesOf(folder, name)));
-  const rows = parts.map(({ name, purpose, settings: { steps, batch, rate } }, i) =>
-    `| ${name} | ${purpose} | ${steps} | ${batch} | ${rate} | ${times[i]!.toFixed(0)} min |`
-  );
-  const total = times.reduce((sum, one) => sum + one, 0);
+  const { table, minutes } = await partTable(folder, parts);
   const accuracy = Object.entries(report.accuracy).map(([name, one]) =>
-    figureRow(`${name} questions: right answers`, one)
+    [`${name} questions: right answers`, one] as const
   );
   const dice = Object.entries(report.dice).map(([name, one]) =>
-    figureRow(name === "all" ? "masks: mean Dice" : `mask of ${name}: mean Dice`, one)
+    [name === "all" ? "masks: mean Dice" : `mask of ${name}: mean Dice`, one] as const
   );
   return [
     "# MedPLIB, small, trained on phantoms",
@@ -98,22 +79,17 @@ export async function modelCard(
     "## Training",
     "",
     `${phantoms.count} phantoms of ${phantoms.size} pixels, seed ${seed}. Device: ${device}. Time of the steps: ${
-      total.toFixed(0)
+      minutes.toFixed(0)
     } minutes.`,
     "",
-    "| part | what is learned | steps | batch | highest rate | time |",
-    "| --- | --- | --- | --- | --- | --- |",
-    ...rows,
+    table,
     "",
     "## Held-out phantoms",
     "",
     "Greedy generation on phantoms of the test part, 95 % intervals by seeded bootstrap. The baseline never looks at the",
     "picture: the most frequent answer, or the mean mask of the same things at its best threshold.",
     "",
-    "| figure | items | value | interval | baseline |",
-    "| --- | --- | --- | --- | --- |",
-    ...accuracy,
-    ...dice,
+    figureTable(Object.fromEntries([...accuracy, ...dice])),
     "",
     `Answers of the expected form: ${percent(report.parsed)}.`,
     "",

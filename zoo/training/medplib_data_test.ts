@@ -30,22 +30,20 @@ Deno.test("a picture is taught by conversations that fit the model", () => {
   assertEquals(picture.sam.length, config.sam.imageSize ** 2);
   const image = -200, region = -300, seg = tokenizer.tokenToId("<SEG>");
   for (const [kind, plans] of picture.lessons) {
-    const long = kind === "questions" || kind === "everything";
     for (const plan of plans) {
       const { lesson, ids, labels, cells, mask, answer } = plan.prepared();
       assertEquals(lesson, kind);
       assertEquals(labels.length, ids.length);
       assertEquals(ids.filter((id) => id === image).length, 1);
-      assertEquals(ids.includes(region), kind === "region" || long);
-      assertEquals(cells !== undefined, kind === "region" || long);
-      const grounds = mask !== undefined || kind === "everything";
+      assertEquals(ids.includes(region), kind === "region");
+      assertEquals(cells !== undefined, kind === "region");
+      const grounds = mask !== undefined || kind === "request";
       assertEquals(ids.filter((id) => id === seg).length, grounds ? 1 : 0);
       if (mask !== undefined) assertEquals([answer.endsWith(" <SEG>."), mask.width], [true, 64]);
       // Every id is known and the answers are spelt in words, not in letters.
       assertEquals(ids.every((id) => id < config.llama.vocabulary), true);
       const targets = labels.filter((label) => label >= 0);
-      if (long) assertEquals(targets.length > 10, true);
-      else if (cells?.length !== 0) {
+      if (cells?.length !== 0) {
         const words = answer.split(" ").length;
         assertEquals(targets.length >= words && targets.length <= 3 * words + 4, true);
       }

@@ -1,6 +1,5 @@
 /**
- * What is said about a chest phantom: captions, questions, region questions and requests for masks, alone and several to a
- * conversation, tokenised when first wanted.
+ * What is said about a chest phantom: captions, questions, region questions and requests for masks, tokenised when first wanted.
  *
  * @module
  */
@@ -16,21 +15,16 @@ import {
   turnsOf,
 } from "@medvlm/medplib/parts";
 import { chestExamples, type ChestPhantom } from "../phantoms/mod.ts";
-import { Random } from "../phantoms/random.ts";
 import { union } from "../phantoms/thing_examples.ts";
 
-/**
- * Kinds of conversation. `questions` are several rounds of yes-or-no and open questions, the last or another of them about a
- * region; `everything` has a request for a mask among them, of which only the words are taught.
- */
+/** Kinds of conversation; `request` is one for a mask of which only the words are taught. */
 export type Lesson =
   | "caption"
   | "report"
   | "closed"
   | "open"
   | "region"
-  | "questions"
-  | "everything"
+  | "request"
   | "structure"
   | "finding";
 
@@ -65,9 +59,6 @@ export interface Teaching {
   /** The model's tokenizer. */
   readonly tokenizer: LlamaTokenizer;
 }
-
-/** Marks the draws of conversations of several rounds. */
-const LESSON_DRAWS = 0x6c6f6e67;
 
 /** Questions of the alignment stage, after LLaVA's list for captions. */
 const captionQuestions = [
@@ -105,44 +96,13 @@ function draftsOf(example: Example): Draft[] {
   }
   if (task === "ground-mask" || task === "ground-instances") {
     const topic = findings[0]!.label;
-    const lesson = structures.has(topic) ? "structure" : "finding";
-    return [{ lesson, topic, example: { ...example, answer: groundedAnswer(example) } }];
+    const named = { ...example, answer: groundedAnswer(example) };
+    return [
+      { lesson: structures.has(topic) ? "structure" : "finding", topic, example: named },
+      { lesson: "request", topic, example: named },
+    ];
   }
   return [];
-}
-
-/** Rounds of questions in a conversation of several. */
-const rounds = 4;
-
-/**
- * Conversations of several rounds, as many as there are things to point at: questions, one about a region and, in every
- * second one, one for a mask. An image is looked at once for all of them, and language models are taught in such rounds.
- */
-function longDrafts(single: readonly Draft[], random: Random): Draft[] {
-  const of = (...kinds: Lesson[]) =>
-    random.shuffled(single.filter(({ lesson }) => kinds.includes(lesson)));
-  const questions = of("closed", "open"), regions = of("region");
-  const requests = of("structure", "finding");
-  return regions.map((region, n): Draft => {
-    const whole = n % 2 === 1;
-    const some = Array.from(
-      { length: Math.min(rounds, questions.length) },
-      (_, k) => questions[(n * rounds + k) % questions.length]!,
-    );
-    const all = random.shuffled([
-      ...some,
-      region,
-      ...(whole ? [requests[n % requests.length]!] : []),
-    ]);
-    const turns = all.map(({ example: { prompt, answer } }) => ({ question: prompt, answer }));
-    const { question: prompt, answer } = turns.at(-1)!;
-    const lesson = whole ? "everything" : "questions";
-    return {
-      lesson,
-      topic: lesson,
-      example: { ...region.example, prompt, answer, history: turns.slice(0, -1) },
-    };
-  });
 }
 
 /** Conversations that were tokenised before: questions and short answers come again with every picture. */
@@ -156,13 +116,12 @@ function tokenise(
   let known = tokenised.get(tokenizer);
   if (known === undefined) tokenised.set(tokenizer, known = new Map());
   const key = JSON.stringify([template, example.prompt, example.answer]);
-  const single = example.history === undefined && example.task !== "report";
-  let found = single ? known.get(key) : undefined;
+  let found = known.get(key);
   if (found === undefined) {
     const { inputIds: ids, labels } = trainingText(tokenizer, turnsOf(example), { template });
     found = { ids, labels };
-    // Reports and conversations of several rounds hardly come twice.
-    if (single) known.set(key, found);
+    // Reports hardly come twice.
+    if (example.task !== "report") known.set(key, found);
   }
   return found;
 }
@@ -208,10 +167,8 @@ export function lessonPlans(phantom: ChestPhantom, teaching: Teaching): LessonPl
       answer: report.attributes!.findings!,
     },
   };
-  const single = examples.flatMap(draftsOf);
-  const long = longDrafts(single, new Random(phantom.seed, phantom.index, LESSON_DRAWS));
   // Training and evaluation of the official code differ in a few words of the system text: a small model learns both.
-  return [caption, ...single, ...long].map((draft, n): LessonPlan => {
+  return [caption, ...examples.flatMap(draftsOf)].map((draft, n): LessonPlan => {
     const { lesson, topic, example: { answer } } = draft;
     const template = (n + phantom.index) % 2 === 0 ? "llava_v1" : "vicuna_v1";
     let prepared: PreparedLesson | undefined;

@@ -5,19 +5,8 @@
  * @module
  */
 import type { Mix } from "./medplib_data.ts";
+import type { PartRecipe } from "./part_runner.ts";
 import type { PhantomSource } from "./pool.ts";
-
-/** Settings of one part. */
-export interface PartRecipe {
-  /** Optimiser steps. */
-  readonly steps: number;
-  /** Samples per step: pictures with reports, pictures, texts, conversations. */
-  readonly batch: number;
-  /** Highest learning rate, reached after the warm-up and falling to 0 by half a cosine. */
-  readonly rate: number;
-  /** Share of the steps that the warm-up takes. */
-  readonly warmupShare: number;
-}
 
 /** A stage of the paper on phantoms. */
 export interface StageRecipe extends PartRecipe {
@@ -39,14 +28,11 @@ export interface MedplibRecipe {
   readonly language: PartRecipe;
   /** CLIP's contrast of pictures and reports. */
   readonly clip: PartRecipe;
+  /** Patches of the vision tower and names of what they show: cosines one after the other. */
+  readonly patches: readonly PartRecipe[];
   /**
-   * Captions of pictures, vision tower and language model together: what contrastive captioners add to CLIP's objective (Yu
-   * et al., "CoCa", 2022). Contrast alone needs batches and steps that this small machine does not have.
-   */
-  readonly captions: StageRecipe;
-  /**
-   * Conversations of all kinds, without masks, the same parts learning: what the paper's stages start from, since they
-   * tune little and a small machine has no Vicuna to begin with.
+   * Conversations of all kinds, without masks, vision tower and language model learning together: what the paper's stages start
+   * from, since they tune little and a small machine has no Vicuna to begin with.
    */
   readonly conversations: StageRecipe;
   /** The paper's stages by name. */
@@ -61,19 +47,16 @@ export const medplibRecipe: MedplibRecipe = {
   concepts: { steps: 1400, batch: 8, masks: 4, rate: 1e-3, warmupShare: 0.03, nameShare: 0.7 },
   language: { steps: 200, batch: 32, rate: 2e-3, warmupShare: 0.05 },
   clip: { steps: 250, batch: 32, rate: 1.5e-3, warmupShare: 0.05 },
-  captions: {
-    steps: 700,
+  patches: [
+    { steps: 600, batch: 24, rate: 1.5e-3, warmupShare: 0.03 },
+    { steps: 600, batch: 24, rate: 1e-3, warmupShare: 0.03 },
+  ],
+  conversations: {
+    steps: 800,
     batch: 16,
     rate: 1.5e-3,
     warmupShare: 0.05,
-    mix: { caption: 3, report: 1 },
-  },
-  conversations: {
-    steps: 1000,
-    batch: 10,
-    rate: 1.5e-3,
-    warmupShare: 0.05,
-    mix: { everything: 4, questions: 4, caption: 1, report: 1 },
+    mix: { closed: 5, open: 2.5, region: 3, request: 2.5, caption: 1, report: 1 },
   },
   stages: {
     alignment: { steps: 50, batch: 16, rate: 1e-3, warmupShare: 0.03, mix: { caption: 1 } },

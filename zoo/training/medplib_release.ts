@@ -3,12 +3,8 @@
  *
  * @module
  */
-import {
-  checkTensors,
-  diskFolder,
-  openCheckpoint,
-  saveShardedSafetensors,
-} from "@medvlm/core/checkpoint";
+import { checkTensors, openCheckpoint, saveShardedSafetensors } from "@medvlm/core/checkpoint";
+import { deepFolder } from "../deep_folder.ts";
 import { makeCompanions, type MedplibConfig, medplibParameters } from "@medvlm/medplib/parts";
 
 /**
@@ -26,13 +22,8 @@ export async function releaseMedplib(
 ): Promise<number> {
   using source = await openCheckpoint(weights);
   checkTensors(source, medplibParameters(config));
-  await Deno.mkdir(folder, { recursive: true });
-  const target = diskFolder(folder);
+  const target = deepFolder(folder);
   const companions = makeCompanions(config);
-  for (const name of companions.keys()) {
-    const parent = name.split("/").slice(0, -1).join("/");
-    if (parent !== "") await Deno.mkdir(`${folder}/${parent}`, { recursive: true });
-  }
   for (const [name, bytes] of companions) await target.write(name, [bytes]);
   const { totalBytes } = await saveShardedSafetensors(target, source.entries(), {
     dtype: ({ name }) => name.endsWith("inv_freq") ? "F32" : "F16",

@@ -4,7 +4,7 @@
  * @module
  */
 import type { GroundedAnswer, Mask, Request } from "@medvlm/core";
-import { bootstrap, maskCounts, maskDice } from "@medvlm/core/eval";
+import { maskCounts, maskDice } from "@medvlm/core/eval";
 import type { MedplibModel } from "@medvlm/medplib/parts";
 import {
   chestExamples,
@@ -14,19 +14,8 @@ import {
   splitIndex,
 } from "../phantoms/mod.ts";
 import { union } from "../phantoms/thing_examples.ts";
+import { type Figure, figure, majority, plain } from "./figures.ts";
 import type { PhantomSource } from "./pool.ts";
-
-/** A mean over items with its confidence interval. */
-export interface Figure {
-  /** Items. */
-  readonly n: number;
-  /** Mean, 0 to 1. */
-  readonly value: number;
-  /** Ends of the 95 % interval by seeded bootstrap. */
-  readonly interval: readonly [number, number];
-  /** The same items by a rule that never looks: the most frequent answer, or the mean mask. */
-  readonly baseline: number;
-}
 
 /** What was measured. */
 export interface MedplibReport {
@@ -73,15 +62,6 @@ async function answerOf(
   throw new TypeError("The model ended without an answer");
 }
 
-const plain = (text: string) => text.trim().toLowerCase().replace(/\.$/, "");
-
-/** The most frequent answer's share. */
-function majority(truths: readonly string[]): number {
-  const counts = new Map<string, number>();
-  for (const truth of truths) counts.set(truth, (counts.get(truth) ?? 0) + 1);
-  return Math.max(...counts.values()) / truths.length;
-}
-
 /** Mean Dice of the mask that is most of the time right, pixel by pixel. */
 function meanMaskDice(truths: readonly Mask[]): number {
   const sums = new Float64Array(truths[0]!.data.length);
@@ -93,15 +73,6 @@ function meanMaskDice(truths: readonly Mask[]): number {
       truths.length;
   });
   return Math.max(...dices);
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-function figure(values: readonly number[], baseline: number, seed: number): Figure {
-  const { estimate, low, high } = bootstrap(values, mean, { seed });
-  return { n: values.length, value: estimate, interval: [low, high], baseline };
 }
 
 /**

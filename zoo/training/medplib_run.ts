@@ -4,14 +4,13 @@
  *
  * @module
  */
-import { openFolder, writeAtomic } from "@medvlm/core";
+import { writeAtomic } from "@medvlm/core";
 import {
   type CheckpointSource,
   memoryFolder,
   openCheckpoint,
   safetensorsChunks,
 } from "@medvlm/core/checkpoint";
-import type { Device } from "@medvlm/core/device";
 import {
   clipContrastParameters,
   initialParameters,
@@ -19,17 +18,11 @@ import {
   type Parameters,
 } from "@medvlm/core/nn";
 import { loadLlamaTokenizer } from "@medvlm/core/text";
-import {
-  learningRate,
-  type LogLine,
-  stageSchedule,
-  Trainer,
-  trainInFolder,
-  type TrainingTask,
-} from "@medvlm/core/train";
+import type { TrainingTask } from "@medvlm/core/train";
 import {
   assembleExperts,
   CLIP_STATISTICS,
+  clipFeatures,
   denseConfig,
   evaluationRouting,
   feedForwardOf,
@@ -43,38 +36,31 @@ import {
   stages,
   StageTraining,
 } from "@medvlm/medplib/parts";
+import { conceptEmbeddings } from "./concepts.ts";
 import { type ClipModel, clipTask } from "./clip_task.ts";
 import { probeClip } from "./clip_probe.ts";
 import { languageTask } from "./language_task.ts";
 import { drawLessons, lessonBatch, type TaughtPicture, taughtPictures } from "./medplib_data.ts";
 import type { Lesson, Teaching } from "./medplib_lessons.ts";
 import { probeMedplib } from "./medplib_probe.ts";
-import type { MedplibRecipe, PartRecipe, StageRecipe } from "./medplib_recipe.ts";
+import type { MedplibRecipe, StageRecipe } from "./medplib_recipe.ts";
+import { type PartRecipe, PartRunner, type PartsRun, type PreparedPart } from "./part_runner.ts";
 import { type Pool, stepRandom } from "./pool.ts";
 import { probeSam } from "./sam_probe.ts";
-import { conceptEmbeddings, type SamModel, samPlaces, samTask } from "./sam_task.ts";
+import { type PatchModel, patchTask, probePatches } from "./patch_task.ts";
+import { type SamModel, samPlaces, samTask } from "./sam_task.ts";
 
 /** What a run is made with. */
-export interface RecipeRun {
-  /** Device that trains. */
-  readonly device: Device;
+export interface MedplibRun extends PartsRun {
   /** Sizes of the model, with experts. */
   readonly config: MedplibConfig;
   /** What is done. */
   readonly recipe: MedplibRecipe;
-  /** Folder of the run; made when it is missing. */
-  readonly folder: string;
-  /** Ends the run after the steps in flight. */
-  readonly signal?: AbortSignal;
-  /** Called with every line of every part's log, and the milliseconds that the rest of the part may take. */
-  readonly progress?: (part: string, line: LogLine, remaining: number) => void;
 }
 
 /** Weights at the end of a part. */
 export const partWeights = "model.safetensors";
 
-/** Steps between checkpoints, and between looks at held-out phantoms. */
-const saveEvery = 50, evaluateEvery = 200;
 /** Width of the text tower, which only the contrast needs. */
 const textWidth = 64;
 /** Held-out pictures looked at while training. */
@@ -82,9 +68,10 @@ const heldOut = 64;
 
 /** Vision tower, projector and language model learn together, before the paper's stages freeze most of them. */
 const together: MedplibStage = {
-  name: "captions",
-  purpose: "vision tower and language model together: captions and conversations",
-  source: "CoCa (Yu et al., 2022), section 3.2: the captioning half of its objective",
+  name: "conversations",
+  purpose: "vision tower and language model together: captions, questions, regions, requests",
+  source:
+    "no paper: what a language model and a vision tower taken from elsewhere would bring along",
   after: "base",
   trains: [
     names.clip,
@@ -106,27 +93,25 @@ const together: MedplibStage = {
   experts: false,
 };
 
-/** What is looked at while a kind of conversation is taught: long ones by their questions. */
+/** What is looked at while a kind of conversation is taught; long answers have too many wordings. */
 const probed: Readonly<Record<Lesson, readonly Lesson[]>> = {
   caption: [],
   report: [],
   closed: ["closed"],
   open: ["open"],
   region: ["region"],
-  questions: ["closed", "open", "region"],
-  everything: ["closed", "open", "region"],
+  request: ["request"],
   structure: ["structure"],
   finding: ["finding"],
 };
 
-/** A part that is being prepared: what it trains, how it is measured, and what happens at its end. */
-interface PreparedPart<B> extends Disposable {
-  readonly task: TrainingTask<B>;
-  readonly evaluate: () => Promise<Record<string, number>>;
+/** What is trained of parameters, how it is measured, and what happens to them at its end. */
+interface Learning<B> extends Disposable, Omit<PreparedPart<B>, "save" | keyof AsyncDisposable> {
   readonly finish?: () => void;
-  readonly maxNorm?: number;
-  readonly betas?: readonly [number, number];
 }
+
+/** Folder of a cosine of the patches. */
+export const patchPart = (cycle: number) => `patches-${cycle + 1}`;
 
 /** All numbers of nested records by path. */
 function flatten(value: object, prefix = ""): Record<string, number> {
@@ -139,57 +124,50 @@ function flatten(value: object, prefix = ""): Record<string, number> {
 }
 
 class RecipeRunner {
-  readonly #run: RecipeRun;
+  readonly #run: MedplibRun;
+  readonly #parts: PartRunner;
   readonly #teaching: Teaching;
   #taught: Pool<TaughtPicture> | undefined;
 
-  constructor(run: RecipeRun, teaching: Teaching) {
+  constructor(run: MedplibRun, teaching: Teaching) {
+    const { recipe: { seed, phantoms }, config } = run;
     this.#run = run;
+    this.#parts = new PartRunner(run, { seed, phantoms, config });
     this.#teaching = teaching;
   }
 
   #weightsOf(part: string): string {
-    return `${this.#run.folder}/${part}/${partWeights}`;
+    return `${this.#parts.folderOf(part)}/${partWeights}`;
   }
 
-  /** Runs one part unless its weights are there already; returns whether they are now. */
-  async part<B>(
+  /** Runs one part on parameters, which are written at its end. */
+  part<B>(
     name: string,
     settings: PartRecipe,
     load: () => Promise<Parameters>,
-    prepare: (parameters: Parameters) => Promise<PreparedPart<B>>,
+    prepare: (parameters: Parameters) => Promise<Learning<B>>,
   ): Promise<boolean> {
-    const { device, recipe, config, folder, signal, progress } = this.#run;
-    const own = `${folder}/${name}`;
-    await Deno.mkdir(own, { recursive: true });
-    if (await (await openFolder(own)).has(partWeights)) return true;
-    const parameters = await load();
-    try {
-      using prepared = await prepare(parameters);
-      const schedule = stageSchedule({ ...settings, kind: "cosine" }, settings.steps);
-      const { maxNorm = 1, betas = [0.9, 0.95] } = prepared;
-      using trainer = new Trainer(device, prepared.task, {
-        steps: settings.steps,
-        rate: (step) => learningRate(schedule, step),
-        optimiser: { betas, maxNorm },
-        identity: JSON.stringify({ part: name, settings, seed: recipe.seed, config }),
-      });
-      const { complete } = await trainInFolder(trainer, {
-        folder: own,
-        steps: settings.steps,
-        saveEvery,
-        evaluateEvery,
-        evaluate: prepared.evaluate,
-        ...(signal === undefined ? {} : { signal }),
-        progress: (line, remaining) => progress?.(name, line, remaining),
-      });
-      if (!complete) return false;
-      prepared.finish?.();
-      await writeAtomic(this.#weightsOf(name), safetensorsChunks(parameters.entries()));
-      return true;
-    } finally {
-      parameters.dispose();
-    }
+    return this.#parts.part(name, settings, async () => {
+      const parameters = await load();
+      try {
+        const learning = await prepare(parameters);
+        return {
+          ...learning,
+          save: async () => {
+            learning.finish?.();
+            await writeAtomic(this.#weightsOf(name), safetensorsChunks(parameters.entries()));
+          },
+          [Symbol.asyncDispose]: () => {
+            learning[Symbol.dispose]();
+            parameters.dispose();
+            return Promise.resolve();
+          },
+        };
+      } catch (error) {
+        parameters.dispose();
+        throw error;
+      }
+    });
   }
 
   /** Dense parameters from the end of a part, or fresh ones. */
@@ -246,7 +224,7 @@ class RecipeRunner {
     return { ...this.#phantoms, split: "validate", count: heldOut } as const;
   }
 
-  async clip(vision: Parameters): Promise<PreparedPart<unknown>> {
+  async clip(vision: Parameters): Promise<Learning<unknown>> {
     const { device, config, recipe } = this.#run;
     const { tokenizer } = this.#teaching;
     const text = {
@@ -289,7 +267,7 @@ class RecipeRunner {
   async sam(
     parameters: Parameters,
     { batch, masks, nameShare = 0 }: MedplibRecipe["sam"] & { readonly nameShare?: number },
-  ): Promise<PreparedPart<unknown>> {
+  ): Promise<Learning<unknown>> {
     const { device, config, recipe } = this.#run;
     const concepts = nameShare === 0 ? undefined : conceptEmbeddings(
       device,
@@ -329,11 +307,46 @@ class RecipeRunner {
     };
   }
 
-  language(parameters: Parameters): Promise<PreparedPart<unknown>> {
+  /** @param cycle Number of the cosine; its draws are its own. */
+  patches(
+    parameters: Parameters,
+    { batch }: PartRecipe,
+    cycle: number,
+  ): Promise<Learning<unknown>> {
+    const { device, recipe, config } = this.#run;
+    const { clip, visionLayer } = config;
+    const unused = new RegExp(
+      `post_layernorm|layers\\.(${
+        Array.from({ length: -1 - visionLayer }, (_, n) => clip.layers - 1 - n).join("|")
+      })\\.`,
+    );
+    const model: PatchModel = {
+      parameters,
+      trained: parameters.specs.map(({ name }) => name).filter((name) =>
+        name.startsWith(names.clip) && !unused.test(name)
+      ),
+      patches: (pixels) => clipFeatures(parameters, pixels, config),
+      grid: clip.imageSize / clip.patchSize,
+      concepts: conceptEmbeddings(device, clip.hiddenSize, recipe.seed),
+      input: { side: clip.imageSize, statistics: CLIP_STATISTICS, scale: 1 / 255 },
+    };
+    return Promise.resolve({
+      task: patchTask(model, {
+        source: this.#phantoms,
+        batch,
+        seed: recipe.seed + cycle,
+      }) as TrainingTask<unknown>,
+      betas: [0.9, 0.98],
+      evaluate: () => probePatches(model, this.#validation),
+      [Symbol.dispose]: () => model.concepts.dispose(),
+    });
+  }
+
+  language(parameters: Parameters): Promise<Learning<unknown>> {
     const { device, config, recipe } = this.#run;
     const dense = denseConfig(config);
     const pool = this.#lessons;
-    const mix = { report: 2, caption: 1, closed: 2, open: 2, region: 1, structure: 1, finding: 1 };
+    const mix = { report: 2, caption: 1, closed: 2, open: 2, region: 1, request: 2 };
     return Promise.resolve({
       task: languageTask(
         parameters,
@@ -357,7 +370,7 @@ class RecipeRunner {
     stage: MedplibStage,
     { mix, batch }: StageRecipe,
     parameters: Parameters,
-  ): Promise<PreparedPart<unknown>> {
+  ): Promise<Learning<unknown>> {
     const { recipe, config: whole } = this.#run;
     const config = stage.experts ? whole : denseConfig(whole);
     const teaching = { ...this.#teaching, config };
@@ -405,13 +418,12 @@ class RecipeRunner {
  *
  * @returns whether everything is done; false after an abort.
  */
-export async function trainMedplib(run: RecipeRun): Promise<boolean> {
+export async function trainMedplib(run: MedplibRun): Promise<boolean> {
   const { config, recipe } = run;
   const companions = makeCompanions(config) as Map<string, Uint8Array<ArrayBuffer>>;
   const tokenizer = await loadLlamaTokenizer(memoryFolder("built-in tokenizer", companions), {
     behaviour: "4.31-legacy",
   });
-  await Deno.mkdir(run.folder, { recursive: true });
   const runner = new RecipeRunner(run, { config, tokenizer });
   const parts: readonly (() => Promise<boolean>)[] = [
     () => runner.part("sam", recipe.sam, () => runner.dense(), (p) => runner.sam(p, recipe.sam)),
@@ -430,18 +442,19 @@ export async function trainMedplib(run: RecipeRun): Promise<boolean> {
         (p) => runner.language(p),
       ),
     () => runner.part("clip", recipe.clip, () => runner.dense("language"), (p) => runner.clip(p)),
-    () =>
+    ...recipe.patches.map((settings, cycle) => () =>
       runner.part(
-        "captions",
-        recipe.captions,
-        () => runner.dense("clip"),
-        (p) => runner.stage(together, recipe.captions, p),
-      ),
+        patchPart(cycle),
+        settings,
+        () => runner.dense(cycle === 0 ? "clip" : patchPart(cycle - 1)),
+        (p) => runner.patches(p, settings, cycle),
+      )
+    ),
     () =>
       runner.part(
         "conversations",
         recipe.conversations,
-        () => runner.dense("captions"),
+        () => runner.dense(patchPart(recipe.patches.length - 1)),
         (p) => runner.stage(together, recipe.conversations, p),
       ),
     ...stages.map((stage) => () =>

@@ -6,7 +6,6 @@
  *
  * @module
  */
-import type { Device } from "@medvlm/core/device";
 import {
   addDensePrompt,
   densePositions,
@@ -32,9 +31,13 @@ import {
   type TrainingTask,
 } from "@medvlm/core/train";
 import { type ChestPhantom, chestThings, type Thing } from "../phantoms/mod.ts";
-import { Random } from "../phantoms/random.ts";
-import { findingNames } from "../phantoms/chest_report.ts";
-import { thingOf, union } from "../phantoms/thing_examples.ts";
+import {
+  conceptNames,
+  conceptTable,
+  isStructure,
+  type NamedThings,
+  namedThings,
+} from "./concepts.ts";
 import { greySquare, normalisedSquares, type SquareInput } from "./pictures.ts";
 import { phantomPool, type PhantomSource, type Pool, stepRandom } from "./pool.ts";
 import { drawForm, drawPrompt, drawThing } from "./sam_prompts.ts";
@@ -72,18 +75,8 @@ export interface MaskedPicture {
   /** Findings, one by one. */
   readonly findings: readonly Thing[];
   /** Everything of one name together: structures, then findings. */
-  readonly named: { readonly structures: readonly Thing[]; readonly findings: readonly Thing[] };
+  readonly named: NamedThings;
 }
-
-/** Names that a radiograph can be asked for, in the order of the table of embeddings. */
-export const conceptNames: readonly string[] = [
-  "lungs",
-  "right lung",
-  "left lung",
-  "heart",
-  "aorta",
-  ...Object.values(findingNames),
-];
 
 /** Pictures, prompts and the masks they mean. */
 export interface SamBatch {
@@ -119,13 +112,8 @@ export interface SamTaskOptions {
   readonly weightDecay?: number;
 }
 
-/** Name of the table of names. */
-export const conceptTable = "concepts.weight";
-
 /** Marks the draws of batches. */
 const BATCH_DRAWS = 0x73616d62;
-/** Marks the draws of the table of names. */
-const CONCEPT_DRAWS = 0x6e616d65;
 
 /** Reads the model's Fourier features back. */
 export async function samPlaces(
@@ -138,26 +126,14 @@ export async function samPlaces(
   return { gaussian, grid: tensor(parameters.device, rows, [grid * grid, decoder.width]) };
 }
 
-/** Several things as one; its class is its name. */
-function together(name: string, things: readonly Thing[]): Thing[] {
-  return things.length === 0 ? [] : thingOf(name, name, union(things.map(({ mask }) => mask)));
-}
-
 /** What training keeps of a phantom. */
 export function maskedPicture(phantom: ChestPhantom, { side }: SquareInput): MaskedPicture {
-  const things = chestThings(phantom), normal = new Set(Object.keys(phantom.structures));
-  const structures = things.filter(({ label }) => normal.has(label));
-  const findings = things.filter(({ label }) => !normal.has(label));
-  const lungs = structures.filter(({ label }) => label.endsWith("lung"));
+  const things = chestThings(phantom);
   return {
     picture: greySquare(phantom.image, side),
-    structures,
-    findings,
-    named: {
-      structures: [...together("lungs", lungs), ...structures],
-      findings: [...Map.groupBy(findings, ({ name }) => name)]
-        .flatMap(([name, some]) => together(name, some)),
-    },
+    structures: things.filter(isStructure),
+    findings: things.filter((thing) => !isStructure(thing)),
+    named: namedThings(things),
   };
 }
 
@@ -209,13 +185,6 @@ export function samBatch(
     targets,
     size,
   };
-}
-
-/** A fresh table of names [names, width], as PyTorch starts tables. Belongs to whoever asked for it. */
-export function conceptEmbeddings(device: Device, width: number, seed: number): Tensor {
-  const random = new Random(seed, 0, CONCEPT_DRAWS);
-  const rows = Float32Array.from({ length: conceptNames.length * width }, () => random.normal());
-  return tensor(device, rows, [conceptNames.length, width]);
 }
 
 /** Masks of a batch at their low resolution, all of the decoder's, and the predicted IoUs. */

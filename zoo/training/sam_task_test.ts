@@ -7,15 +7,9 @@ import {
   samPromptParameters,
 } from "@medvlm/core/nn";
 import { Trainer } from "@medvlm/core/train";
+import { conceptEmbeddings, conceptNames } from "./concepts.ts";
 import { probeSam } from "./sam_probe.ts";
-import {
-  conceptEmbeddings,
-  conceptNames,
-  samGroups,
-  type SamModel,
-  samPlaces,
-  samTask,
-} from "./sam_task.ts";
+import { samGroups, type SamModel, samPlaces, samTask } from "./sam_task.ts";
 
 async function smallModel(device: Device): Promise<SamModel> {
   const encoder = {

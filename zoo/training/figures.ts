@@ -1,0 +1,89 @@
+/**
+ * Figures of a trained checkpoint and how model cards show them.
+ *
+ * @module
+ */
+import { openFolder, readAll } from "@medvlm/core";
+import { bootstrap, mean } from "@medvlm/core/eval";
+import { isStep, type LogLine, runFiles } from "@medvlm/core/train";
+import type { PartRecipe } from "./part_runner.ts";
+
+/** A mean over items with its confidence interval. */
+export interface Figure {
+  /** Items. */
+  readonly n: number;
+  /** Mean, 0 to 1. */
+  readonly value: number;
+  /** Ends of the 95 % interval by seeded bootstrap. */
+  readonly interval: readonly [number, number];
+  /** The same items by a rule that never looks: the most frequent answer, the mean box, the mean mask. */
+  readonly baseline: number;
+}
+
+/** The mean of some items, at least one. */
+export function figure(values: readonly number[], baseline: number, seed: number): Figure {
+  const { estimate, low, high } = bootstrap(values, mean, { seed });
+  return { n: values.length, value: estimate, interval: [low, high], baseline };
+}
+
+/** The share of the most frequent answer. */
+export function majority(truths: readonly string[]): number {
+  const counts = new Map<string, number>();
+  for (const truth of truths) counts.set(truth, (counts.get(truth) ?? 0) + 1);
+  return Math.max(...counts.values()) / truths.length;
+}
+
+/** An answer as it is compared: without capitals, blanks around it and a final stop. */
+export const plain = (text: string) => text.trim().toLowerCase().replace(/\.$/, "");
+
+/** A share for people. */
+export const percent = (value: number) => `${(100 * value).toFixed(1)} %`;
+
+/** Figures by name as a Markdown table. */
+export function figureTable(figures: Readonly<Record<string, Figure>>): string {
+  return [
+    "| figure | items | value | interval | baseline |",
+    "| --- | --- | --- | --- | --- |",
+    ...Object.entries(figures).map(([name, { n, value, interval: [low, high], baseline }]) =>
+      `| ${name} | ${n} | ${percent(value)} | ${percent(low)} – ${percent(high)} | ${
+        percent(baseline)
+      } |`
+    ),
+  ].join("\n");
+}
+
+/** A part of a recipe as a card has it. */
+export interface PartRow {
+  /** Name of its folder. */
+  readonly name: string;
+  /** What is learned. */
+  readonly purpose: string;
+  /** How. */
+  readonly settings: PartRecipe;
+}
+
+/** Minutes that the steps of a part took by its log; not a number without one. */
+async function minutesOf(folder: string, name: string): Promise<number> {
+  if (!await (await openFolder(`${folder}/${name}`)).has(runFiles.log)) return NaN;
+  const text = new TextDecoder().decode(await readAll(`${folder}/${name}/${runFiles.log}`));
+  const lines: LogLine[] = text.split("\n").filter((line) => line !== "").map((line) =>
+    JSON.parse(line)
+  );
+  return lines.filter(isStep).reduce((sum, { milliseconds }) => sum + milliseconds, 0) / 60_000;
+}
+
+/** Parts of a run with what they took, as a Markdown table, and the minutes of all. */
+export async function partTable(
+  folder: string,
+  parts: readonly PartRow[],
+): Promise<{ table: string; minutes: number }> {
+  const times = await Promise.all(parts.map(({ name }) => minutesOf(folder, name)));
+  const table = [
+    "| part | what is learned | steps | batch | highest rate | time |",
+    "| --- | --- | --- | --- | --- | --- |",
+    ...parts.map(({ name, purpose, settings: { steps, batch, rate } }, i) =>
+      `| ${name} | ${purpose} | ${steps} | ${batch} | ${rate} | ${times[i]!.toFixed(0)} min |`
+    ),
+  ].join("\n");
+  return { table, minutes: times.reduce((sum, one) => sum + one, 0) };
+}

@@ -1,0 +1,164 @@
+/**
+ * From a finished run of PFMVG or PeFoMed to what ships: the model in the official layout, held-out figures, the model card.
+ *
+ * @module
+ */
+import type { Plugin } from "@medvlm/core";
+import type { Device } from "@medvlm/core/device";
+import type { MinigptConfig } from "@medvlm/core/minigpt";
+import { stageOf as pefomedStage } from "@medvlm/pefomed/parts";
+import { ablation, stageOf as pfmvgStage } from "@medvlm/pfmvg/parts";
+import { figureTable, type PartRow, partTable, percent } from "./figures.ts";
+import { minigptRecipe } from "./minigpt_recipe.ts";
+import {
+  type Figures,
+  measureBoxes,
+  type MeasureOptions,
+  measureQuestions,
+  measureReports,
+  withModel,
+} from "./minigpt_report.ts";
+import { basePart, partModel } from "./minigpt_run.ts";
+
+/** A finished run. */
+export interface FinishedRun {
+  /** Its folder. */
+  readonly folder: string;
+  /** Device for the questions. */
+  readonly device: Device;
+  /** Its system. */
+  readonly plugin: Plugin<MinigptConfig>;
+}
+
+/** What was measured, for the card and as data. */
+export interface MinigptReport {
+  /** Markdown below the heading of the figures. */
+  readonly text: string;
+  /** The figures. */
+  readonly data: unknown;
+}
+
+const modelOf = ({ folder }: FinishedRun, part: string) => `${folder}/${part}/${partModel}`;
+
+/** The folders of the models that have gone through the stages of the ablation. */
+const variants: Readonly<Record<keyof typeof ablation, string>> = {
+  "no stage": basePart,
+  "stage 2": "grounding-alone",
+  "stage 1": "captioning",
+  "both stages": "grounding",
+};
+
+/** Boxes of the four models of the ablation (paper, tables 3 and 4); the figures of the last are those of the system. */
+export async function reportPfmvg(
+  run: FinishedRun,
+  options: MeasureOptions,
+): Promise<MinigptReport> {
+  const rows: Record<string, Figures> = {};
+  for (const name of Object.keys(ablation)) {
+    const path = modelOf(run, variants[name]!);
+    rows[name] = await withModel(
+      run.plugin,
+      path,
+      run.device,
+      (model) => measureBoxes(model, options),
+    );
+  }
+  const cells = (figures: Figures) =>
+    Object.values(figures).slice(0, 3).map(({ value }) => percent(value)).join(" | ");
+  const text = [
+    figureTable(rows["both stages"]!),
+    "",
+    "The stages of the paper, each alone and both (its tables 3 and 4):",
+    "",
+    "| stages | mean IoU | IoU above 0.5 | answers that are boxes |",
+    "| --- | --- | --- | --- |",
+    ...Object.entries(rows).map(([name, figures]) => `| ${name} | ${cells(figures)} |`),
+  ].join("\n");
+  return { text, data: rows };
+}
+
+/** Questions to the model of the question stage, reports of that of the report stage. */
+export async function reportPefomed(
+  run: FinishedRun,
+  options: MeasureOptions,
+): Promise<MinigptReport> {
+  const { plugin, device } = run;
+  const questions = await withModel(
+    plugin,
+    modelOf(run, "vqa-rad"),
+    device,
+    (model) => measureQuestions(model, options),
+  );
+  const { bleu4, rougeL } = await withModel(
+    plugin,
+    modelOf(run, "report"),
+    device,
+    (model) => measureReports(model, options),
+  );
+  const text = [
+    figureTable({ ...questions, "reports: ROUGE-L": rougeL }),
+    `| reports: BLEU-4 | ${bleu4.n} | ${percent(bleu4.value)} | – | ${percent(bleu4.baseline)} |`,
+  ].join("\n");
+  return { text, data: { questions, bleu4, rougeL } };
+}
+
+/** What each system is, for its card. */
+const cards = {
+  pfmvg: {
+    title: "PFMVG",
+    baseline: "the mean box of findings of the same kind",
+    stageOf: pfmvgStage,
+  },
+  pefomed: {
+    title: "PeFoMed",
+    baseline: "the most frequent answer, or the report of a normal chest",
+    stageOf: pefomedStage,
+  },
+} as const;
+
+/** The card as Markdown. @param bytes Of the weights. */
+export async function minigptCard(
+  { folder, device, plugin }: FinishedRun,
+  { text }: MinigptReport,
+  bytes: number,
+): Promise<string> {
+  const system = plugin.name as keyof typeof cards;
+  const { title, baseline, stageOf } = cards[system];
+  const { phantoms, seed, base, stages } = minigptRecipe;
+  const parts: PartRow[] = [
+    { name: basePart, purpose: "all of the model: the tasks of MiniGPT-v2", settings: base },
+    ...Object.entries(stages[system]).map(([name, settings]) => ({
+      name,
+      purpose: stageOf(name).purpose,
+      settings,
+    })),
+  ];
+  const { table, minutes } = await partTable(folder, parts);
+  return [
+    `# ${title}, small, trained on phantoms`,
+    "",
+    "Research software, not for clinical use. The model has seen drawn chest radiographs only (docs/phantoms.md): it shows",
+    "that the system learns and how its answers look, and knows nothing about real patients.",
+    "",
+    `${
+      (bytes / 2 ** 20).toFixed(1)
+    } MiB of weights in the official layout, the frozen ones in half precision. Made by`,
+    `\`deno task zoo train ${system}\`; the recipe is \`zoo/training/minigpt_recipe.ts\`.`,
+    "",
+    "## Training",
+    "",
+    `${phantoms.count} phantoms of ${phantoms.size} pixels, seed ${seed}. Device: ${device.info.name}. Time of the steps: ${
+      minutes.toFixed(0)
+    } minutes.`,
+    "",
+    table,
+    "",
+    "## Held-out phantoms",
+    "",
+    "Greedy generation on phantoms of the test part, 95 % intervals by seeded bootstrap. The baseline never looks at the",
+    `picture: ${baseline}.`,
+    "",
+    text,
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,164 @@
+/**
+ * What is said about a chest phantom to a model of the MiniGPT-v2 family: captions, reports, questions, boxes for names and
+ * phrases, names for boxes. Examples are drawn by kind; how a system words them is its own business.
+ *
+ * @module
+ */
+import type { Raster, TrainingExample } from "@medvlm/core";
+import { type Teach, trainingPrompt } from "@medvlm/core/minigpt";
+import { gridBoxText, pixelsToGrid } from "@medvlm/core/text";
+import { teach as teachPefomed } from "@medvlm/pefomed/parts";
+import { teach as teachPfmvg } from "@medvlm/pfmvg/parts";
+import { chestReport } from "../phantoms/chest_report.ts";
+import { textRandom } from "../phantoms/chest_text.ts";
+import { chestExamples, type ChestPhantom, chestThings, type Thing } from "../phantoms/mod.ts";
+import type { Random } from "../phantoms/random.ts";
+import { phantomPool, type PhantomSource, type Pool } from "./pool.ts";
+
+/**
+ * Kinds of lesson. `thing` asks for the box of a name that occurs once, `phrase` for that of a phrase of the report that speaks
+ * of one finding, `identify` for the name of a box.
+ */
+export type FamilyLesson =
+  | "caption"
+  | "report"
+  | "closed"
+  | "open"
+  | "identify"
+  | "thing"
+  | "phrase";
+
+/** An example without its picture. */
+export type Taught = Omit<TrainingExample, "image">;
+
+/** A picture with everything that is said about it. */
+export interface FamilyPicture {
+  /** The picture. */
+  readonly image: Raster;
+  /** All lessons by kind; a kind without any is absent. */
+  readonly lessons: ReadonlyMap<FamilyLesson, readonly Taught[]>;
+}
+
+/** Kinds with their shares. */
+export type FamilyMix = Readonly<Partial<Record<FamilyLesson, number>>>;
+
+function boxed(id: string, prompt: string, { label, box }: Pick<Thing, "label" | "box">): Taught {
+  return {
+    id,
+    task: "ground-box",
+    prompt,
+    answer: prompt,
+    findings: [{ label, boxes: [box], masks: [] }],
+  };
+}
+
+/** A phrase of the report that speaks of one finding, which has the box. */
+export interface GroundedPhrase extends Pick<Thing, "label" | "box"> {
+  /** As the report has it. */
+  readonly text: string;
+}
+
+/** Phrases of the report that speak of one finding each. */
+export function singlePhrases(phantom: ChestPhantom): GroundedPhrase[] {
+  const { findings: { text, phrases } } = chestReport(phantom, textRandom(phantom));
+  return phrases.filter(({ targets }) => targets.length === 1).map(({ span, targets }) => ({
+    text: text.slice(...span),
+    label: targets[0].label,
+    box: targets[0].box,
+  }));
+}
+
+/** Everything that is said about a phantom. The same phantom has the same lessons. */
+export function familyLessons(phantom: ChestPhantom): [FamilyLesson, Taught][] {
+  const { id } = phantom, lessons: [FamilyLesson, Taught][] = [];
+  const add = (kind: FamilyLesson, taught: Taught) => lessons.push([kind, taught]);
+  for (const example of chestExamples(phantom)) {
+    const { id, task, prompt, answer, answerType, category, attributes } = example;
+    const plain = { id, prompt, findings: [] };
+    if (task === "vqa" && answerType !== undefined) add(answerType, { ...plain, task, answer });
+    if (task === "report" && category === undefined) {
+      const findings = attributes!.findings!;
+      add("report", { ...plain, task, answer: findings });
+      add("caption", { ...plain, id: `${id}/caption`, task: "caption", answer: findings });
+    }
+  }
+  const byName = Map.groupBy(chestThings(phantom), ({ name }) => name);
+  for (const [name, things] of byName) {
+    for (const [n, { box }] of things.entries()) {
+      add("identify", {
+        id: `${id}/identify/${name}/${n}`,
+        task: "region-vqa",
+        prompt: "",
+        answer: name,
+        findings: [],
+        regions: [{ kind: "box", box }],
+      });
+    }
+    if (things.length === 1) add("thing", boxed(`${id}/thing/${name}`, name, things[0]));
+  }
+  for (const [n, phrase] of singlePhrases(phantom).entries()) {
+    add("phrase", boxed(`${id}/phrase/${n}`, phrase.text, phrase));
+  }
+  return lessons;
+}
+
+/** Phantoms with everything that is said about them. */
+export function familyPictures(source: PhantomSource): Pool<FamilyPicture> {
+  return phantomPool(source, (phantom) => {
+    const groups = Map.groupBy(familyLessons(phantom), ([kind]) => kind);
+    const lessons = new Map([...groups].map(([kind, all]) => [kind, all.map(([, one]) => one)]));
+    return { image: phantom.image, lessons };
+  });
+}
+
+/** Kinds with long answers: they share no batch with others, which would be padded to their length. */
+const long: ReadonlySet<FamilyLesson> = new Set(["caption", "report"]);
+
+function drawKind(mix: readonly (readonly [FamilyLesson, number])[], random: Random): FamilyLesson {
+  let left = random.uniform(0, mix.reduce((sum, [, share]) => sum + share, 0));
+  for (const [kind, share] of mix) {
+    left -= share;
+    if (left < 0) return kind;
+  }
+  return mix.at(-1)![0];
+}
+
+/** So many examples by their shares, all with long answers or all with short ones. */
+export function drawFamilyLessons(
+  pool: Pool<FamilyPicture>,
+  mix: FamilyMix,
+  count: number,
+  random: Random,
+): TrainingExample[] {
+  const all = Object.entries(mix) as [FamilyLesson, number][];
+  const isLong = long.has(drawKind(all, random));
+  const alike = all.filter(([kind]) => long.has(kind) === isLong);
+  return Array.from({ length: count }, () => {
+    const kind = drawKind(alike, random);
+    for (let tries = 0; tries < 1000; tries++) {
+      const { image, lessons } = pool.at(random.whole(0, pool.size - 1));
+      const some = lessons.get(kind);
+      if (some !== undefined) return { ...random.pick(some), image };
+    }
+    throw new RangeError(`Cannot find a lesson of kind ${kind} in ${pool.size} pictures`);
+  });
+}
+
+/**
+ * What the base of the family learns: the tasks that MiniGPT-v2 was trained for, worded as the two systems word them, and
+ * `[identify]` for a region.
+ */
+export const teachBase: Teach = (example) => {
+  const { task, regions = [], image, id = "", answer } = example;
+  const [region] = regions;
+  if (task === "region-vqa" && region?.kind === "box" && image !== undefined) {
+    const box = gridBoxText(pixelsToGrid(region.box, image.width, image.height));
+    return {
+      prompt: trainingPrompt(`<Img><ImageHere></Img> [identify] what is at ${box} `),
+      answer,
+    };
+  }
+  // Reports come with PFMVG's `[caption]` and with PeFoMed's `[report]`.
+  const asks = task === "vqa" || (task === "report" && id.length % 2 === 0);
+  return asks ? teachPefomed(example) : teachPfmvg(example);
+};

@@ -1,0 +1,67 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { chestPhantom, splitIndex } from "../phantoms/mod.ts";
+import {
+  drawFamilyLessons,
+  type FamilyLesson,
+  familyLessons,
+  familyPictures,
+  singlePhrases,
+  teachBase,
+} from "./minigpt_lessons.ts";
+import { stepRandom } from "./pool.ts";
+
+const source = { size: 64, seed: 5, count: 12 };
+
+Deno.test("names and phrases are asked for where one box is right", () => {
+  for (let n = 0; n < 12; n++) {
+    const phantom = chestPhantom({ size: 64, seed: 5, index: splitIndex("train", n) });
+    const lessons = familyLessons(phantom);
+    for (const [kind, taught] of lessons) {
+      const boxes = taught.findings.flatMap(({ boxes }) => boxes);
+      assertEquals(boxes.length, kind === "thing" || kind === "phrase" ? 1 : 0);
+      assertEquals(taught.regions?.length ?? 0, kind === "identify" ? 1 : 0);
+    }
+    const nodules = phantom.findings.filter(({ label }) => label === "Nodule/Mass").length;
+    const asked = lessons.some(([kind, { prompt }]) => kind === "thing" && prompt === "nodule");
+    assertEquals(asked, nodules === 1);
+    for (const { label, box } of singlePhrases(phantom)) {
+      const own = phantom.findings.filter((finding) => finding.label === label);
+      assertEquals(own.some((finding) => finding.box.join() === box.join()), true);
+    }
+  }
+});
+
+Deno.test("lessons become prompts of the family with answers in its grammar", () => {
+  const pool = familyPictures(source);
+  const mix = { identify: 1, thing: 1, phrase: 1, closed: 1 };
+  for (const example of drawFamilyLessons(pool, mix, 40, stepRandom(1, 0, 0))) {
+    const { prompt, answer } = teachBase(example);
+    assertEquals(prompt.toLowerCase().split("<imagehere>").length, 2);
+    const tag = /\[(refer|vqa|identify)\]/.exec(prompt)![1];
+    const boxText = /^\{(<\d{1,3}>){4}\}$/;
+    assertEquals(boxText.test(answer), tag === "refer");
+    if (tag === "vqa") assertEquals(["yes", "no"].includes(answer), true);
+    if (tag === "identify") assertEquals(/\{(<\d{1,3}>){4}\}/.test(prompt), true);
+  }
+});
+
+Deno.test("a step's lessons are the same every time, and long answers are among themselves", () => {
+  const pool = familyPictures(source);
+  const mix = { caption: 1, report: 1, closed: 2, thing: 2 } as const;
+  const kinds = new Set<boolean>();
+  for (let step = 0; step < 20; step++) {
+    const draw = () => drawFamilyLessons(pool, mix, 8, stepRandom(1, step, 0));
+    const drawn = draw();
+    assertEquals(
+      draw().map(({ id, prompt }) => id + prompt),
+      drawn.map(({ id, prompt }) => id + prompt),
+    );
+    const long = drawn.map(({ task }) => task === "caption" || task === "report");
+    assertEquals(new Set(long).size, 1);
+    kinds.add(long[0]!);
+  }
+  assertEquals(kinds.size, 2);
+  const none = familyPictures({ ...source, count: 2, prevalence: { normal: 1, each: 0 } });
+  const only = { phrase: 1 } as Partial<Record<FamilyLesson, number>>;
+  assertThrows(() => drawFamilyLessons(none, only, 1, stepRandom(1, 0, 0)), RangeError, "phrase");
+});

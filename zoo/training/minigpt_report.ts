@@ -1,0 +1,198 @@
+/**
+ * Held-out figures of a small PFMVG or PeFoMed, by greedy generation as a user would get them, beside trivial baselines.
+ *
+ * @module
+ */
+import {
+  type GroundedAnswer,
+  type Model,
+  openFolder,
+  type Plugin,
+  type Request,
+} from "@medvlm/core";
+import type { Device } from "@medvlm/core/device";
+import { bleuHf, iou, mean, rougeLCoco } from "@medvlm/core/eval";
+import { type MinigptConfig, openMinigpt } from "@medvlm/core/minigpt";
+import { blipCaption } from "@medvlm/core/text";
+import { type ReferAnswer, scoreAnswer } from "@medvlm/pfmvg/parts";
+import type { Box } from "@medvlm/core";
+import { type ChestPhantom, chestPhantom, splitIndex } from "../phantoms/mod.ts";
+import { type Figure, figure, majority, plain } from "./figures.ts";
+import { type FamilyLesson, familyLessons, singlePhrases } from "./minigpt_lessons.ts";
+import type { PhantomSource } from "./pool.ts";
+
+/** What is asked. */
+export interface MeasureOptions {
+  /** Held-out phantoms; the part should be `test`. */
+  readonly source: PhantomSource;
+  /** Called after every picture. */
+  readonly progress?: (done: number, total: number) => void;
+}
+
+/** Figures by name. */
+export type Figures = Readonly<Record<string, Figure>>;
+
+/** Loads the model that a part has written, for as long as a body needs it. */
+export async function withModel<T>(
+  plugin: Plugin<MinigptConfig>,
+  path: string,
+  device: Device,
+  body: (model: Model) => Promise<T>,
+): Promise<T> {
+  const folder = await openFolder(path);
+  using tensors = await openMinigpt(folder);
+  await using model = await plugin.load({ folder, tensors }, { device });
+  return await body(model);
+}
+
+async function answerOf(model: Model, request: Request, maxNewTokens: number): Promise<string> {
+  let answer: GroundedAnswer | undefined;
+  for await (const event of model.answer(request, { maxNewTokens })) {
+    if (event.type === "done") answer = event.answer;
+  }
+  if (answer === undefined) throw new TypeError("The model ended without an answer");
+  return answer.text;
+}
+
+function* phantoms({ size, seed, split = "test", count }: PhantomSource): Generator<ChestPhantom> {
+  for (let n = 0; n < count; n++) yield chestPhantom({ size, seed, index: splitIndex(split, n) });
+}
+
+/** The mean box of every kind of finding in pictures to train on: what is known without looking. */
+function meanBoxes(source: PhantomSource): ReadonlyMap<string, Box> {
+  const all = [...phantoms({ ...source, split: "train", count: 300 })].flatMap(singlePhrases);
+  return new Map(
+    [...Map.groupBy(all, ({ label }) => label)].map(([label, some]) => [
+      label,
+      [0, 1, 2, 3].map((edge) => mean(some.map(({ box }) => box[edge]!))) as unknown as Box,
+    ]),
+  );
+}
+
+/** Longest answers, in tokens. */
+const boxTokens = 24, shortTokens = 16, reportTokens = 120;
+
+/**
+ * Asks for the box of every phrase of the reports that speaks of one finding. An answer that is no box counts as 0.
+ *
+ * @returns IoU over all and by finding, the share of IoUs above one half, and that of answers which are boxes.
+ */
+export async function measureBoxes(
+  model: Model,
+  { source, progress }: MeasureOptions,
+): Promise<Figures> {
+  const known = meanBoxes(source);
+  const found: { label: string; iou: number; baseline: number; valid: number }[] = [];
+  let done = 0;
+  for (const phantom of phantoms(source)) {
+    const { image } = phantom;
+    for (const { text, label, box } of singlePhrases(phantom)) {
+      const answer = await answerOf(model, { image, prompt: text, task: "ground-box" }, boxTokens);
+      const { width, height } = image;
+      const asked: ReferAnswer = { answer, width, height, truth: box, category: label };
+      const scores = scoreAnswer(asked);
+      const guess = known.get(label);
+      found.push({
+        label,
+        iou: scores.iou,
+        baseline: guess === undefined ? 0 : iou(box, guess),
+        valid: scores.box === undefined ? 0 : 1,
+      });
+    }
+    progress?.(++done, source.count);
+  }
+  const half = (value: number) => value > 0.5 ? 1 : 0;
+  const of = (some: typeof found) =>
+    figure(some.map((one) => one.iou), mean(some.map(({ baseline }) => baseline)), source.seed);
+  return {
+    "boxes: mean IoU": of(found),
+    "boxes: IoU above 0.5": figure(
+      found.map((one) => half(one.iou)),
+      mean(found.map(({ baseline }) => half(baseline))),
+      source.seed,
+    ),
+    "answers that are boxes": figure(found.map(({ valid }) => valid), 1, source.seed),
+    ...Object.fromEntries(
+      [...Map.groupBy(found, ({ label }) => label)].sort(([a], [b]) => a < b ? -1 : 1)
+        .map(([label, some]) => [`box of ${label}: mean IoU`, of(some)]),
+    ),
+  };
+}
+
+const lessonsOf = (phantom: ChestPhantom, kinds: readonly FamilyLesson[]) =>
+  familyLessons(phantom).filter(([kind]) => kinds.includes(kind));
+
+/** Share of an answer's words that were given, as the open questions of VQA papers are scored. */
+function recall(truth: string, answer: string): number {
+  const given = new Set(plain(answer).split(/\s+/)), wanted = plain(truth).split(/\s+/);
+  return wanted.filter((word) => given.has(word)).length / wanted.length;
+}
+
+/** Asks all questions: share of right answers to closed ones, recall of words and right answers for open ones. */
+export async function measureQuestions(
+  model: Model,
+  { source, progress }: MeasureOptions,
+): Promise<Figures> {
+  const asked: { kind: FamilyLesson; truth: string; answer: string }[] = [];
+  let done = 0;
+  for (const phantom of phantoms(source)) {
+    for (const [kind, { prompt, answer: truth, task }] of lessonsOf(phantom, ["closed", "open"])) {
+      const answer = await answerOf(model, { image: phantom.image, prompt, task }, shortTokens);
+      asked.push({ kind, truth, answer });
+    }
+    progress?.(++done, source.count);
+  }
+  const closed = asked.filter(({ kind }) => kind === "closed");
+  const open = asked.filter(({ kind }) => kind === "open");
+  const right = (some: typeof asked) =>
+    figure(
+      some.map(({ truth, answer }) => plain(truth) === plain(answer) ? 1 : 0),
+      majority(some.map(({ truth }) => truth)),
+      source.seed,
+    );
+  const most = [...Map.groupBy(open, ({ truth }) => truth)]
+    .sort(([, a], [, b]) => b.length - a.length)[0]![0];
+  return {
+    "closed questions: right answers": right(closed),
+    "open questions: right answers": right(open),
+    "open questions: recall of words": figure(
+      open.map(({ truth, answer }) => recall(truth, answer)),
+      mean(open.map(({ truth }) => recall(truth, most))),
+      source.seed,
+    ),
+  };
+}
+
+/** Scores of reports; BLEU-4 is that of the whole corpus and has no interval. */
+export interface ReportFigures {
+  /** BLEU-4 of all reports together, 0 to 1, and of the report of a normal chest for every picture. */
+  readonly bleu4: { readonly n: number; readonly value: number; readonly baseline: number };
+  /** ROUGE-L. */
+  readonly rougeL: Figure;
+}
+
+/** Asks for the report of every picture; texts are compared as the text processor leaves them. */
+export async function measureReports(
+  model: Model,
+  { source, progress }: MeasureOptions,
+): Promise<ReportFigures> {
+  const pairs: { prediction: string; references: string[] }[] = [];
+  const words = (text: string) => blipCaption(text).replace(/([.,:])/g, " $1");
+  let done = 0, normal: string | undefined;
+  for (const phantom of phantoms(source)) {
+    for (const [, { prompt, answer: truth }] of lessonsOf(phantom, ["report"])) {
+      const request: Request = { image: phantom.image, prompt, task: "report" };
+      const answer = await answerOf(model, request, reportTokens);
+      pairs.push({ prediction: words(answer), references: [words(truth)] });
+      if (phantom.findings.length === 0) normal ??= words(truth);
+    }
+    progress?.(++done, source.count);
+  }
+  const always = pairs.map(({ references }) => ({ prediction: normal ?? "", references }));
+  const rouge = (some: typeof pairs) =>
+    some.map(({ prediction, references }) => rougeLCoco(prediction, references));
+  return {
+    bleu4: { n: pairs.length, value: bleuHf(pairs).bleu, baseline: bleuHf(always).bleu },
+    rougeL: figure(rouge(pairs), mean(rouge(always)), source.seed),
+  };
+}

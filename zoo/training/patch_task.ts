@@ -1,0 +1,184 @@
+/**
+ * Pretraining of a vision tower by matching its patches with names (the pixel-text matching of Rao et al., "DenseCLIP", 2022, and
+ * Li et al., "LSeg", 2022, with a table in place of a text tower): contrast of whole pictures alone needs batches and steps that a
+ * small machine does not have. Trained are the patches that the language model will see.
+ *
+ * @module
+ */
+import type { Parameters } from "@medvlm/core/nn";
+import {
+  diceLoss,
+  matmul,
+  permute,
+  pixelLoss,
+  reduceMean,
+  type Tensor,
+  tensor,
+  weightedSum,
+} from "@medvlm/core/tensor";
+import { decayGroups, decaysLinearWeights, type TrainingTask } from "@medvlm/core/train";
+import type { Mask } from "@medvlm/core";
+import { type ChestPhantom, chestThings } from "../phantoms/mod.ts";
+import { conceptNames, conceptTable, namedThings } from "./concepts.ts";
+import { greySquare, normalisedSquares, type SquareInput } from "./pictures.ts";
+import { phantomPool, type PhantomSource, type Pool, stepRandom } from "./pool.ts";
+
+/** A vision tower that is trained, and what it is matched with. */
+export interface PatchModel {
+  /** Holds the tower. */
+  readonly parameters: Parameters;
+  /** Names of the trained parameters: those that the patches depend on. */
+  readonly trained: readonly string[];
+  /** Patches of pictures [B, 3, S, S], row by row of the grid: [B * grid * grid, width]. */
+  readonly patches: (pixels: Tensor) => Tensor;
+  /** Side of the grid. */
+  readonly grid: number;
+  /** Embeddings of the names [names, width]. */
+  readonly concepts: Tensor;
+  /** How the tower wants its pictures. */
+  readonly input: SquareInput;
+}
+
+/** What is kept of a phantom. */
+export interface MarkedPicture {
+  /** Grey, at the side of the tower's input. */
+  readonly picture: Uint8Array;
+  /** Which patches show what [grid * grid, names], 0 or 1. */
+  readonly marks: Uint8Array;
+}
+
+/** Pictures and what their patches show. */
+export interface PatchBatch {
+  /** Normalised [B, 3, S, S]. */
+  readonly pixels: Float32Array<ArrayBuffer>;
+  /** [B * grid * grid, names], 0 or 1. */
+  readonly targets: Float32Array<ArrayBuffer>;
+}
+
+/** How a tower is pretrained. */
+export interface PatchTaskOptions {
+  /** Phantoms to draw from. */
+  readonly source: PhantomSource;
+  /** Pictures per step. */
+  readonly batch: number;
+  /** Of the draws. */
+  readonly seed: number;
+  /** Decay of matrices. Default 0.1. */
+  readonly weightDecay?: number;
+}
+
+/** Marks the draws of batches. */
+const BATCH_DRAWS = 0x70617463;
+
+/** Cells of a grid that hold a pixel of the mask. */
+function cellsOf({ width, height, data }: Mask, grid: number): Set<number> {
+  const cells = new Set<number>();
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      if (data[y * width + x] === 0) continue;
+      cells.add(Math.floor(y * grid / height) * grid + Math.floor(x * grid / width));
+    }
+  }
+  return cells;
+}
+
+/** What training keeps of a phantom. */
+export function markedPicture(
+  phantom: ChestPhantom,
+  { side }: SquareInput,
+  grid: number,
+): MarkedPicture {
+  const names = conceptNames.length, marks = new Uint8Array(grid * grid * names);
+  const { structures, findings } = namedThings(chestThings(phantom));
+  for (const { name, mask } of [...structures, ...findings]) {
+    for (const cell of cellsOf(mask, grid)) marks[cell * names + conceptNames.indexOf(name)] = 1;
+  }
+  return { picture: greySquare(phantom.image, side), marks };
+}
+
+/** Phantoms with what their patches show, for training and for {@linkcode probePatches}. */
+export function markedPictures(
+  { input, grid }: Pick<PatchModel, "input" | "grid">,
+  source: PhantomSource,
+): Pool<MarkedPicture> {
+  return phantomPool(source, (phantom) => markedPicture(phantom, input, grid));
+}
+
+/** A batch of pictures. */
+export function patchBatch(
+  { input }: Pick<PatchModel, "input">,
+  pictures: readonly MarkedPicture[],
+): PatchBatch {
+  return {
+    pixels: normalisedSquares(pictures.map(({ picture }) => picture), input),
+    targets: Float32Array.from(pictures.flatMap(({ marks }) => [...marks])),
+  };
+}
+
+/** How well each patch goes with each name, logits [B * grid * grid, names]. */
+export function patchLogits({ patches, concepts, input }: PatchModel, pixels: Tensor): Tensor {
+  using scope = pixels.device.scope();
+  const [, width] = concepts.shape;
+  const scale = 1 / Math.sqrt(width!);
+  const { side } = input;
+  const rows = patches(pixels.reshape(-1, 3, side, side));
+  return scope.keep(matmul(rows, concepts, { transposeB: true, scale }));
+}
+
+/** Matching of patches and names as a task for a trainer. */
+export function patchTask(
+  model: PatchModel,
+  { source, batch, seed, weightDecay = 0.1 }: PatchTaskOptions,
+): TrainingTask<PatchBatch> {
+  const pool = markedPictures(model, source);
+  const { parameters, trained, concepts } = model;
+  const named = trained.map((name) => ({ name, value: parameters.value(name) }));
+  const groups = decayGroups(named, decaysLinearWeights, weightDecay);
+  return {
+    parameters: [...groups, { parameters: [{ name: conceptTable, value: concepts }] }],
+    batches(step) {
+      const pictures = pool.draw(stepRandom(seed, step, BATCH_DRAWS), batch);
+      return Promise.resolve([patchBatch(model, pictures)]);
+    },
+    loss({ pixels, targets }) {
+      const { device } = parameters;
+      const logits = patchLogits(model, tensor(device, pixels));
+      const wanted = tensor(device, targets, logits.shape);
+      const mean = (values: Tensor) => reduceMean(values.reshape(1, -1), 1);
+      const pixel = mean(pixelLoss(logits, wanted, { form: "bce" }));
+      // Rare findings cover few patches of a batch; each name counts alike here.
+      const dice = mean(
+        diceLoss(permute(logits, [1, 0]), permute(wanted, [1, 0]), { form: "smooth", axes: 1 }),
+      );
+      const total = weightedSum([{ value: pixel, weight: 5 }, { value: dice, weight: 1 }]);
+      return { total, terms: { pixel, dice } };
+    },
+    tokens: ({ targets }) => targets.length / conceptNames.length,
+  };
+}
+
+/** Dice of the patches that are thought to show each name, over all held-out pictures together; `mean` over the names. */
+export async function probePatches(
+  model: PatchModel,
+  source: PhantomSource,
+): Promise<Readonly<Record<string, number>>> {
+  const pool = markedPictures(model, source);
+  const pictures = Array.from({ length: source.count }, (_, n) => pool.at(n));
+  const { pixels, targets } = patchBatch(model, pictures);
+  const { device } = model.parameters;
+  let reading: Promise<Float32Array>;
+  {
+    using _scope = device.scope();
+    reading = patchLogits(model, tensor(device, pixels)).readFloats();
+  }
+  const logits = await reading, names = conceptNames.length;
+  const both = new Float64Array(names), either = new Float64Array(names);
+  logits.forEach((logit, i) => {
+    const found = logit > 0 ? 1 : 0, name = i % names;
+    both[name]! += 2 * found * targets[i]!;
+    either[name]! += found + targets[i]!;
+  });
+  const dice = conceptNames.map((name, n) => [name, both[n]! / Math.max(1, either[n]!)] as const);
+  const mean = dice.reduce((sum, [, value]) => sum + value, 0) / names;
+  return { mean, ...Object.fromEntries(dice) };
+}
