@@ -18,12 +18,14 @@ import {
 import type { ProfileRow } from "@medvlm/core/device";
 import { checkAnswerOptions, completeAnswer } from "./answering.ts";
 import { checkWeights, defaultPreset, loadModel, withShippedWeights } from "./model_loading.ts";
+import { chestXray, type Demo, drawnRadiograph } from "./demo.ts";
 import { readPicture, readRegion } from "./run_inputs.ts";
 import {
   answerDocument,
   notice,
   overlayPng,
   type RunRecord,
+  shippedNotice,
   tokensPerSecond,
   untrainedNotice,
 } from "./run_output.ts";
@@ -35,7 +37,7 @@ export interface RunOptions extends SearchOptions {
   readonly image?: string | undefined;
   /** The question. Default: a segmentation request. */
   readonly prompt?: string | undefined;
-  /** What is asked for. Default: decided by the plugin; for the demo `ground-mask`. */
+  /** What is asked for. Default: decided by the plugin; for the demo a mask or a box. */
   readonly task?: Task | undefined;
   /** As typed, see `readRegion`. */
   readonly regions?: readonly string[];
@@ -67,12 +69,6 @@ export interface RunOptions extends SearchOptions {
   readonly signal?: AbortSignal;
 }
 
-const demoPicture = new URL("./demo/chest_xray.jpg", import.meta.url);
-const demoPrompts = {
-  mask: "Please segment the left lung in this chest X-ray.",
-  region: "What is shown in this region?",
-  question: "What abnormality is seen in this image?",
-};
 const defaultOut = "./medvlm-out";
 
 function checkUsage<C>(plugin: Plugin<C>, options: RunOptions): void {
@@ -97,14 +93,13 @@ function checkUsage<C>(plugin: Plugin<C>, options: RunOptions): void {
 function question<C>(
   plugin: Plugin<C>,
   { prompt, task, regions = [] }: RunOptions,
+  prompts: Demo["prompts"],
 ): { prompt: string; task: Task | undefined } {
   if (prompt !== undefined) return { prompt, task };
-  if (regions.length > 0) return { prompt: demoPrompts.region, task };
-  const asked = task ?? (plugin.tasks.includes("ground-mask") ? "ground-mask" : undefined);
-  return {
-    prompt: asked?.startsWith("ground") ? demoPrompts.mask : demoPrompts.question,
-    task: asked,
-  };
+  if (regions.length > 0) return { prompt: prompts.region, task };
+  const asked = task ?? plugin.tasks.find((one) => one === "ground-mask" || one === "ground-box");
+  const kind = asked === "ground-box" ? "box" : asked?.startsWith("ground") ? "mask" : "question";
+  return { prompt: prompts[kind], task: asked };
 }
 
 /** Creates the output folder before the work starts. Returns how to undo that when the work fails. */
@@ -186,10 +181,12 @@ export async function run<C>(
   checkUsage(plugin, given);
   const options = await withShippedWeights(plugin.name, given);
   const { json = false, out = defaultOut, dtype = "f32", signal } = options;
-  const demo = options.image === undefined;
-  const file = options.image ?? decodeURIComponent(demoPicture.pathname);
-  const { prompt, task } = question(plugin, options);
-  const { raster, format } = await readPicture(file);
+  // The weights that ship were trained on drawn pictures.
+  const shipped = options.checkpoint !== given.checkpoint;
+  const demo = shipped ? drawnRadiograph : chestXray;
+  const { image } = options;
+  const { prompt, task } = question(plugin, options, demo.prompts);
+  const { raster, format } = await (image === undefined ? demo.read() : readPicture(image));
   const regions: Region[] = [];
   for (const text of options.regions ?? []) regions.push(await readRegion(text, raster));
   throwIfStopped(signal);
@@ -208,11 +205,8 @@ export async function run<C>(
     await using model = await loadModel(plugin, options, device, terminal);
     const loadMilliseconds = terminal.now() - start;
     if (model.untrained) say(`${untrainedNotice}\n`);
-    say(
-      `Image:    ${
-        demo ? "the chest X-ray that ships with the zoo" : file
-      }, ${raster.width}x${raster.height}\n`,
-    );
+    if (shipped) say(`${shippedNotice}\n`);
+    say(`Image:    ${image ?? demo.what}, ${raster.width}x${raster.height}\n`);
     say(`Question: ${printable(prompt.length > 200 ? `${prompt.slice(0, 200)}...` : prompt)}\n\n`);
     streaming = true;
     if (options.profile) device.profile(true);
@@ -234,7 +228,7 @@ export async function run<C>(
       untrained: model.untrained,
       device,
       dtype,
-      image: { file: demo ? "chest_xray.jpg" : file, format, raster },
+      image: { file: image ?? demo.file, format, raster },
       prompt,
       task,
       regions: options.regions ?? [],

@@ -19,6 +19,10 @@ import { runLengths } from "./data/mask_runs.ts";
 /** Printed once with every answer. */
 export const notice = "Research software, not for clinical use.";
 
+/** Printed with every answer of the weights that ship. */
+export const shippedNotice =
+  "The small weights that ship know drawn radiographs only; for others give --checkpoint DIR.";
+
 /** Printed with every answer of random weights. */
 export const untrainedNotice =
   "The weights are random and untrained: the answer is noise and only shows that everything runs.";

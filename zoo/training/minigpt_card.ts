@@ -18,7 +18,7 @@ import {
   measureReports,
   withModel,
 } from "./minigpt_report.ts";
-import { basePart, partModel } from "./minigpt_run.ts";
+import { basePart, partModel, patchPart } from "./minigpt_run.ts";
 
 /** A finished run. */
 export interface FinishedRun {
@@ -126,6 +126,11 @@ export async function minigptCard(
   const { title, baseline, stageOf } = cards[system];
   const { phantoms, seed, base, stages } = minigptRecipe;
   const parts: PartRow[] = [
+    {
+      name: patchPart,
+      purpose: "vision tower: patches matched with names (DenseCLIP)",
+      settings: minigptRecipe.patches,
+    },
     { name: basePart, purpose: "all of the model: the tasks of MiniGPT-v2", settings: base },
     ...Object.entries(stages[system]).map(([name, settings]) => ({
       name,

@@ -1,6 +1,6 @@
 /**
- * How the small PFMVG and PeFoMed that ship are trained: one base for both, all of it learning what MiniGPT-v2 was trained for,
- * then the stages of each paper, all on chest phantoms. Numbers only; `minigpt_run.ts` carries them out.
+ * How the small PFMVG and PeFoMed that ship are trained: one base for both, its vision tower first and then all of it learning
+ * what MiniGPT-v2 was trained for, then the stages of each paper, all on chest phantoms. Numbers only; `minigpt_run.ts` carries them out.
  *
  * @module
  */
@@ -20,6 +20,8 @@ export interface MinigptRecipe {
   readonly seed: number;
   /** Phantoms to train on; tests draw from other parts of the same seed. */
   readonly phantoms: Omit<PhantomSource, "seed" | "split">;
+  /** Patches of the vision tower and names of what they show. */
+  readonly patches: PartRecipe;
   /** The base. */
   readonly base: FamilyPart;
   /** Stages of the systems: by the system's name, then by that of its stage. */
@@ -39,6 +41,7 @@ const stage = (steps: number, mix: FamilyMix): FamilyPart => ({
 export const minigptRecipe: MinigptRecipe = {
   seed: 20261129,
   phantoms: { size: 112, count: 4000 },
+  patches: { steps: 800, batch: 24, rate: 1.5e-3, warmupShare: 0.03 },
   base: {
     steps: 2000,
     batch: 24,

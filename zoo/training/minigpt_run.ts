@@ -11,9 +11,21 @@ import {
   type StageRun,
   type StageStart,
 } from "@medvlm/core";
-import { type MinigptConfig, openMinigpt, prepareMinigptStage } from "@medvlm/core/minigpt";
+import {
+  madeFiles,
+  type MinigptConfig,
+  minigptParameters,
+  names,
+  openMinigpt,
+  pictureFeatures,
+  pictureStatistics,
+  prepareMinigptStage,
+  saveMinigpt,
+} from "@medvlm/core/minigpt";
+import { evaGrid, initialParameters } from "@medvlm/core/nn";
 import type { Stage } from "@medvlm/core/train";
 import { deepFolder } from "../deep_folder.ts";
+import { conceptEmbeddings } from "./concepts.ts";
 import {
   drawFamilyLessons,
   type FamilyLesson,
@@ -23,7 +35,8 @@ import {
   teachBase,
 } from "./minigpt_lessons.ts";
 import type { FamilyPart, MinigptRecipe } from "./minigpt_recipe.ts";
-import { PartRunner, type PartsRun, type PreparedPart } from "./part_runner.ts";
+import { type PartRecipe, PartRunner, type PartsRun, type PreparedPart } from "./part_runner.ts";
+import { type PatchModel, patchTask, probePatches } from "./patch_task.ts";
 import { type Pool, stepRandom } from "./pool.ts";
 
 /** What a run is made with. */
@@ -38,6 +51,9 @@ export interface MinigptRun extends PartsRun {
 
 /** Folder below a part's where its model is, in the official layout. */
 export const partModel = "model";
+
+/** Name of the part that trains the vision tower. */
+export const patchPart = "patches";
 
 /** Name of the part that both systems start from. */
 export const basePart = "base";
@@ -107,13 +123,51 @@ class FamilyRunner {
     return { checkpoint: { folder, tensors: await openMinigpt(folder) } };
   }
 
-  /** Runs the base, or a stage of the system after an earlier part, under a name of its own. */
-  part(name: string, settings: FamilyPart, stage: string, after?: string): Promise<boolean> {
+  /** Trains the vision tower of a fresh model. */
+  patches(settings: PartRecipe): Promise<boolean> {
+    return this.parts.part(patchPart, settings, async () => {
+      const { config, device, recipe: { seed, phantoms } } = this.#run;
+      const { vision } = config;
+      const parameters = await initialParameters(device, minigptParameters(config), seed);
+      const model: PatchModel = {
+        parameters,
+        trained: parameters.specs.map(({ name }) => name).filter((name) =>
+          name.startsWith(names.vision)
+        ),
+        patches: (pixels) =>
+          pictureFeatures(parameters, pixels, config).reshape(-1, vision.hiddenSize),
+        grid: evaGrid(vision),
+        concepts: conceptEmbeddings(device, vision.hiddenSize, seed),
+        input: { side: vision.imageSize, statistics: pictureStatistics, scale: 1 / 255 },
+      };
+      const source = { ...phantoms, seed };
+      return {
+        task: patchTask(model, { source, batch: settings.batch, seed }),
+        betas: [0.9, 0.98],
+        evaluate: () => probePatches(model, { ...source, split: "validate", count: heldOut }),
+        save: (folder) =>
+          saveMinigpt(
+            deepFolder(`${folder}/${partModel}`),
+            parameters.entries(),
+            madeFiles(config),
+          ),
+        [Symbol.asyncDispose]() {
+          parameters.dispose();
+          model.concepts.dispose();
+          return Promise.resolve();
+        },
+      };
+    });
+  }
+
+  /** Runs the base, or a stage of the system, after an earlier part, under a name of its own. */
+  part(name: string, settings: FamilyPart, after: string, stage?: string): Promise<boolean> {
     return this.parts.part(name, settings, async () => {
-      const { config, plugin, recipe: { seed } } = this.#run;
-      const prepared = after === undefined
-        ? await prepareMinigptStage({ config }, base, teachBase, seed)
-        : await plugin.prepareStage(await this.#model(after), stage, seed);
+      const { plugin, recipe: { seed } } = this.#run;
+      const start = await this.#model(after);
+      const prepared = stage === undefined
+        ? await prepareMinigptStage(start, base, teachBase, seed)
+        : await plugin.prepareStage(start, stage, seed);
       return await this.#prepared(prepared, settings);
     });
   }
@@ -173,11 +227,12 @@ const steps: Readonly<Record<"pfmvg" | "pefomed", readonly Step[]>> = {
 export async function trainMinigpt(run: MinigptRun): Promise<boolean> {
   const { recipe, plugin } = run;
   const runner = new FamilyRunner(run);
-  if (!await runner.part(basePart, recipe.base, basePart)) return false;
+  if (!await runner.patches(recipe.patches)) return false;
+  if (!await runner.part(basePart, recipe.base, patchPart)) return false;
   const system = plugin.name as "pfmvg" | "pefomed";
   for (const { part, stage, after } of steps[system]) {
     const settings = recipe.stages[system][stage]!;
-    if (!await runner.part(part, settings, stage, after)) return false;
+    if (!await runner.part(part, settings, after, stage)) return false;
   }
   return true;
 }
