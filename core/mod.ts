@@ -17,6 +17,7 @@ export {
   readJson,
   writeAtomic,
 } from "./files.ts";
+export { JsonFields } from "./json_fields.ts";
 export * from "./example.ts";
 export * from "./plugin.ts";
 export * from "./search_options.ts";

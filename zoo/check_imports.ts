@@ -8,6 +8,7 @@
 const rooms: Readonly<Record<string, readonly string[]>> = {
   "errors.ts": [],
   "files.ts": ["errors.ts"],
+  "json_fields.ts": ["errors.ts"],
   "random.ts": [],
   text: ["errors.ts", "files.ts"],
   image: ["errors.ts", "files.ts"],
@@ -35,6 +36,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   minigpt: [
     "errors.ts",
     "files.ts",
+    "json_fields.ts",
     "plugin.ts",
     "search_options.ts",
     "text",

@@ -8,68 +8,17 @@ import type { CheckpointSource, FloatDType } from "../checkpoint/mod.ts";
 import { isFloatDType } from "../checkpoint/mod.ts";
 import { InputError } from "../errors.ts";
 import { type FolderSource, readJson } from "../files.ts";
+import { JsonFields } from "../json_fields.ts";
 import { evaGrid } from "../nn/eva_vit.ts";
 import { type MinigptConfig, paper } from "./config.ts";
 import { names } from "./params.ts";
 
-type Json = Record<string, unknown>;
-
-/** Values of a JSON object with their types checked; messages name the file and the key. */
-class Fields {
-  readonly #file: string;
-  readonly #json: Json;
-
-  constructor(file: string, json: Json) {
-    this.#file = file;
-    this.#json = json;
-  }
-
-  refuse(key: string, expected: string): never {
-    const value = JSON.stringify(this.#json[key])?.slice(0, 80) ?? "missing";
-    throw new InputError(
-      "INVALID_CONFIG",
-      `Cannot use "${this.#file}": "${key}" is ${value}, expected ${expected}`,
-    );
-  }
-
-  count(key: string, fallback?: number): number {
-    const value = this.#json[key] ?? fallback;
-    if (!Number.isSafeInteger(value) || (value as number) < 1 || (value as number) > 2 ** 24) {
-      this.refuse(key, "a positive whole number");
-    }
-    return value as number;
-  }
-
-  number(key: string, fallback?: number): number {
-    const value = this.#json[key] ?? fallback;
-    if (typeof value !== "number" || !Number.isFinite(value)) this.refuse(key, "a number");
-    return value as number;
-  }
-
-  /** Refuses any other value than these; an absent key or null is among them. */
-  only(key: string, values: readonly unknown[], expected: string): void {
-    const value = this.#json[key] ?? undefined;
-    if (value !== undefined && !values.includes(value)) this.refuse(key, expected);
-  }
-
-  texts(key: string, fallback: readonly string[]): readonly string[] {
-    const value = this.#json[key] ?? fallback;
-    if (!Array.isArray(value) || !value.every((one) => typeof one === "string")) {
-      this.refuse(key, "a list of names");
-    }
-    return value as string[];
-  }
-
-  object(key: string): Fields {
-    const value = this.#json[key] ?? {};
-    if (typeof value !== "object" || Array.isArray(value)) this.refuse(key, "an object");
-    return new Fields(`${this.#file}" "${key}`, value as Json);
-  }
-}
-
 /** Sizes of a LLaMA directory. @throws {InputError} code `INVALID_CONFIG` for other decoders. */
 export async function readLlamaConfig(folder: FolderSource): Promise<MinigptConfig["llama"]> {
-  const fields = new Fields(`${folder.name}/config.json`, await readJson(folder, "config.json"));
+  const fields = new JsonFields(
+    `${folder.name}/config.json`,
+    await readJson(folder, "config.json"),
+  );
   fields.only("hidden_act", ["silu"], "silu");
   fields.only("rope_scaling", [], "no scaling of positions");
   fields.only("tie_word_embeddings", [false], "an output head of its own");
@@ -101,7 +50,7 @@ function shapeOf(tensors: CheckpointSource, name: string, rank: number): readonl
 }
 
 /** The tower's sizes from its shapes; heads, size of the picture and number of blocks as the whole says or as published. */
-function readVision(tensors: CheckpointSource, vit: Fields): MinigptConfig["vision"] {
+function readVision(tensors: CheckpointSource, vit: JsonFields): MinigptConfig["vision"] {
   const at = names.vision;
   const [hiddenSize, , patchSize] = shapeOf(tensors, `${at}patch_embed.proj.weight`, 4) as [
     number,
@@ -152,7 +101,7 @@ export async function readMinigptConfig(
   tensors: CheckpointSource,
 ): Promise<MinigptConfig> {
   const llama = await readLlamaConfig(language);
-  const whole = new Fields(
+  const whole = new JsonFields(
     `${folder.name}/config.json`,
     await folder.has("config.json") ? await readJson(folder, "config.json") : {},
   );

@@ -8,6 +8,7 @@ export * from "./answering.ts";
 export * from "./checkpoint.ts";
 export * from "./config.ts";
 export * from "./config_files.ts";
+export * from "./family_plugin.ts";
 export * from "./language.ts";
 export * from "./model.ts";
 export * from "./params.ts";

@@ -4,87 +4,16 @@
  *
  * @module
  */
-import { type CheckpointFolder, type CheckpointSource, InputError, readJson } from "@medvlm/core";
+import {
+  type CheckpointFolder,
+  type CheckpointSource,
+  InputError,
+  JsonFields,
+  readJson,
+} from "@medvlm/core";
 import { type MedplibConfig, paper } from "./config.ts";
 import { names } from "./params.ts";
 import { decoderHeadsKey, inContextKeys, towerFolder } from "./release_files.ts";
-
-type Json = Record<string, unknown>;
-
-/** Values of a JSON object with their types checked; messages name the file and the key. */
-export class Fields {
-  readonly #file: string;
-  readonly #json: Json;
-
-  /**
-   * Wraps an object.
-   *
-   * @param file Name for messages.
-   */
-  constructor(file: string, json: Json) {
-    this.#file = file;
-    this.#json = json;
-  }
-
-  #wrong(key: string, expected: string): InputError {
-    return new InputError(
-      "INVALID_CONFIG",
-      `Cannot use "${this.#file}": "${key}" is ${
-        JSON.stringify(this.#json[key]) ?? "missing"
-      }, expected ${expected}`,
-    );
-  }
-
-  /** A positive whole number; `fallback` when the key is absent or null. */
-  count(key: string, fallback?: number): number {
-    const value = this.#json[key] ?? fallback;
-    if (!Number.isSafeInteger(value) || (value as number) < 1 || (value as number) > 2 ** 24) {
-      throw this.#wrong(key, "a positive whole number");
-    }
-    return value as number;
-  }
-
-  /** A finite number; `fallback` when the key is absent or null. @throws {InputError} code `INVALID_CONFIG`. */
-  number(key: string, fallback?: number): number {
-    const value = this.#json[key] ?? fallback;
-    if (typeof value !== "number" || !Number.isFinite(value)) throw this.#wrong(key, "a number");
-    return value;
-  }
-
-  /** A text, or undefined when the value is none. */
-  text(key: string): string | undefined {
-    const value = this.#json[key];
-    return typeof value === "string" ? value : undefined;
-  }
-
-  /** A list of whole numbers from 0 on. @throws {InputError} code `INVALID_CONFIG`. */
-  counts(key: string): number[] {
-    const value = this.#json[key];
-    if (!Array.isArray(value) || !value.every((one) => Number.isSafeInteger(one) && one >= 0)) {
-      throw this.#wrong(key, "a list of whole numbers");
-    }
-    return value as number[];
-  }
-
-  /** The object under a key. @throws {InputError} code `INVALID_CONFIG`. */
-  object(key: string): Fields {
-    const value = this.#json[key];
-    if (typeof value !== "object" || value === null || Array.isArray(value)) {
-      throw this.#wrong(key, "an object");
-    }
-    return new Fields(`${this.#file}" "${key}`, value as Json);
-  }
-
-  /** Says that a value cannot be used. @throws {InputError} code `INVALID_CONFIG`, always. */
-  refuse(key: string, reason: string): void {
-    throw new InputError("INVALID_CONFIG", `Cannot use "${this.#file}": "${key}" ${reason}`);
-  }
-
-  /** Whether a key has exactly this plain value. */
-  is(key: string, value: unknown): boolean {
-    return this.#json[key] === value;
-  }
-}
 
 /** The shape of a tensor that every checkpoint of this system has. */
 function shapeOf(tensors: CheckpointSource, name: string, rank: number): readonly number[] {
@@ -138,11 +67,11 @@ export async function readClip(
     return { ...paper.clip, ...shapes, heads: Math.max(1, Math.round(hiddenSize / 64)) };
   }
   const json = await readJson(folder, file);
-  const fields = new Fields(file, json);
+  const fields = new JsonFields(file, json);
   const vision = json.vision_config === undefined ? fields : fields.object("vision_config");
   const activation = vision.text("hidden_act") ?? "quick_gelu";
   if (activation !== "quick_gelu" && activation !== "gelu") {
-    vision.refuse("hidden_act", `is "${activation}", expected quick_gelu or gelu`);
+    vision.refuse("hidden_act", "quick_gelu or gelu");
   }
   return {
     ...shapes,
@@ -215,23 +144,23 @@ export function readSam(
   };
 }
 
-function readMoe(fields: Fields, layers: number): MedplibConfig["moe"] {
-  if (fields.is("moe", undefined) || fields.is("moe", null)) {
+function readMoe(fields: JsonFields, layers: number): MedplibConfig["moe"] {
+  if (!fields.has("moe")) {
     return { ...paper.moe, layers: [], experts: [] };
   }
   const moe = fields.object("moe");
   if (moe.is("use_residual", true)) {
-    moe.refuse("use_residual", "is true; residual experts are not part of MedPLIB");
+    moe.refuse("use_residual", "false: residual experts are not part of MedPLIB");
   }
   const topK = moe.count("top_k_experts", 1);
-  if (topK !== 1 && topK !== 2) moe.refuse("top_k_experts", `is ${topK}, expected 1 or 2`);
+  if (topK !== 1 && topK !== 2) moe.refuse("top_k_experts", "1 or 2");
   const indexes = moe.counts("moe_layers_idx");
   const experts = moe.counts("num_experts");
   if (indexes.some((n) => n >= layers)) {
-    moe.refuse("moe_layers_idx", `names a layer beyond the ${layers} there are`);
+    moe.refuse("moe_layers_idx", `numbers below the ${layers} layers there are`);
   }
   if (experts.length !== 1 && experts.length !== indexes.length) {
-    moe.refuse("num_experts", `has ${experts.length} entries for ${indexes.length} layers`);
+    moe.refuse("num_experts", `one entry or one for each of ${indexes.length} layers`);
   }
   return {
     layers: indexes,
@@ -245,7 +174,7 @@ function readMoe(fields: Fields, layers: number): MedplibConfig["moe"] {
 }
 
 /** Sizes of the language model. */
-export function readLlama(fields: Fields): MedplibConfig["llama"] {
+export function readLlama(fields: JsonFields): MedplibConfig["llama"] {
   const heads = fields.count("num_attention_heads");
   return {
     vocabulary: fields.count("vocab_size"),
@@ -268,9 +197,9 @@ export function readLlama(fields: Fields): MedplibConfig["llama"] {
 export async function readMedplibConfig(checkpoint: CheckpointFolder): Promise<MedplibConfig> {
   const { folder, tensors } = checkpoint;
   const json = await readJson(folder, "config.json");
-  const fields = new Fields("config.json", json);
+  const fields = new JsonFields("config.json", json);
   if (fields.is("region_geo_sampler", true)) {
-    fields.refuse("region_geo_sampler", "is true; the released model does not have it");
+    fields.refuse("region_geo_sampler", "false: the released model does not have it");
   }
   const dtype = tensors.get("model.embed_tokens.weight")?.dtype;
   const tower = towerFolder(json);

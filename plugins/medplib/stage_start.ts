@@ -4,13 +4,19 @@
  *
  * @module
  */
-import { type CheckpointFolder, InputError, readJson, type StageStart } from "@medvlm/core";
+import {
+  type CheckpointFolder,
+  InputError,
+  JsonFields,
+  readJson,
+  type StageStart,
+} from "@medvlm/core";
 import { type CheckpointSource, checkpointSource, memoryFolder } from "@medvlm/core/checkpoint";
 import { initialSource } from "@medvlm/core/nn";
 import { type LlamaTokenizer, loadLlamaTokenizer } from "@medvlm/core/text";
 import { assembleBase, assembleExperts, denseConfig } from "./assembly.ts";
 import { type MedplibConfig, paper } from "./config.ts";
-import { Fields, readClip, readLlama, readMedplibConfig, readSam } from "./config_files.ts";
+import { readClip, readLlama, readMedplibConfig, readSam } from "./config_files.ts";
 import type { CompanionFiles } from "./model.ts";
 import { medplibParameters, names } from "./params.ts";
 import { addedTokens, withMedplibTokens } from "./prompt.ts";
@@ -179,7 +185,7 @@ async function baseModel(
   const vision = clip === undefined
     ? readClip({ folder: language!.folder, tensors }, tower && `${tower}/config.json`)
     : readClip({ folder: clip.folder, tensors }, "config.json");
-  const llama = readLlama(new Fields("config.json", json));
+  const llama = readLlama(new JsonFields("config.json", json));
   const config = denseConfig({
     ...paper,
     llama: { ...llama, vocabulary: Math.max(llama.vocabulary, tokenizer.size) },

@@ -13,19 +13,7 @@
  * @module
  */
 import type { Plugin } from "@medvlm/core";
-import {
-  configOf,
-  initMinigpt,
-  loadMinigpt,
-  MinigptAnswerer,
-  type MinigptConfig,
-  minigptParameters,
-  minigptParts,
-  openMinigpt,
-  paper,
-  prepareMinigptStage,
-  tiny,
-} from "@medvlm/core/minigpt";
+import { familyPlugin, type MinigptConfig } from "@medvlm/core/minigpt";
 import { ask, searchOptions } from "./asking.ts";
 import { published } from "./published.ts";
 import { stageOf, stages } from "./stages.ts";
@@ -34,7 +22,7 @@ import { teach } from "./teaching.ts";
 export type { PefomedOptions } from "./asking.ts";
 
 /** The plugin. */
-export const pefomed: Plugin<MinigptConfig> = {
+export const pefomed: Plugin<MinigptConfig> = familyPlugin({
   name: "pefomed",
   paper: {
     title:
@@ -47,16 +35,10 @@ export const pefomed: Plugin<MinigptConfig> = {
   },
   tasks: ["vqa", "report", "caption"],
   searchOptions,
-  presets: { paper, tiny },
   stages,
-  parts: minigptParts,
   trainingData: "vqa_rad",
   published,
-  params: minigptParameters,
-  openTensors: openMinigpt,
-  readConfig: configOf,
-  load: async (checkpoint, options) =>
-    new MinigptAnswerer(await loadMinigpt(checkpoint, options), ask),
-  init: async (config, options) => new MinigptAnswerer(await initMinigpt(config, options), ask),
-  prepareStage: (start, stage, seed) => prepareMinigptStage(start, stageOf(stage), teach, seed),
-};
+  ask,
+  teach,
+  stageOf,
+});

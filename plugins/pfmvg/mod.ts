@@ -13,19 +13,7 @@
  * @module
  */
 import type { Plugin } from "@medvlm/core";
-import {
-  configOf,
-  initMinigpt,
-  loadMinigpt,
-  MinigptAnswerer,
-  type MinigptConfig,
-  minigptParameters,
-  minigptParts,
-  openMinigpt,
-  paper,
-  prepareMinigptStage,
-  tiny,
-} from "@medvlm/core/minigpt";
+import { familyPlugin, type MinigptConfig } from "@medvlm/core/minigpt";
 import { ask } from "./grounding.ts";
 import { published } from "./published.ts";
 import { stageOf, stages } from "./stages.ts";
@@ -34,7 +22,7 @@ import { teach } from "./teaching.ts";
 export type { PfmvgOptions } from "./grounding.ts";
 
 /** The plugin. */
-export const pfmvg: Plugin<MinigptConfig> = {
+export const pfmvg: Plugin<MinigptConfig> = familyPlugin({
   name: "pfmvg",
   paper: {
     title:
@@ -47,16 +35,10 @@ export const pfmvg: Plugin<MinigptConfig> = {
   },
   tasks: ["ground-box", "caption", "report"],
   searchOptions: ["beams", "lengthPenalty", "constrained"],
-  presets: { paper, tiny },
   stages,
-  parts: minigptParts,
   trainingData: "ms_cxr",
   published,
-  params: minigptParameters,
-  openTensors: openMinigpt,
-  readConfig: configOf,
-  load: async (checkpoint, options) =>
-    new MinigptAnswerer(await loadMinigpt(checkpoint, options), ask),
-  init: async (config, options) => new MinigptAnswerer(await initMinigpt(config, options), ask),
-  prepareStage: (start, stage, seed) => prepareMinigptStage(start, stageOf(stage), teach, seed),
-};
+  ask,
+  teach,
+  stageOf,
+});
