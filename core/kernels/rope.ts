@@ -6,7 +6,7 @@
  * and baked into the source, and the product with the position is taken modulo one turn in integers. What is left lies
  * within an eighth of a turn, where two short polynomials give sine and cosine to float32 precision on every driver.
  *
- * Traffic: every element once in, once out. FLOPs: about 30 per pair. Tiling: 64 invocations, one pair each.
+ * Traffic: every element once in, once out. FLOPs: about 30 per angle, 6 per pair. Tiling: 64 invocations, one angle each.
  *
  * @module
  */
@@ -50,8 +50,9 @@ fn rotation(position: u32, i: u32) -> vec2<f32> {
 }
 
 /**
- * Rotates every head of every token, forwards for `direction` 1 and back, which is its transpose, for -1.
- * Dispatch ceil(tokens * heads * headSize / 2 / 64).
+ * Rotates every head of every token, forwards for `direction` 1 and back, which is its transpose, for -1. An invocation turns
+ * the same pair of all heads: the angle costs more than the turn.
+ * Dispatch ceil(tokens * headSize / 2 / 64).
  */
 export function ropeProgram(headSize: number, theta: number): Program {
   const half = headSize / 2;
@@ -78,16 +79,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         @builtin(local_invocation_index) lane: u32) {
   let index = workgroupIndex(group, groups) * 64u + lane;
   let i = index % ${half}u;
-  let h = (index / ${half}u) % params.heads;
-  let t = index / ${half}u / params.heads;
+  let t = index / ${half}u;
   if (t >= params.tokens) { return; }
-  let at = params.offset + t * params.stride + h * ${headSize}u + i;
-  let to = params.outputOffset + t * params.outputStride + h * ${headSize}u + i;
   let r = rotation(positions[t], i) * vec2<f32>(1.0, params.direction);
-  let a = input[at];
-  let b = input[at + ${half}u];
-  output[to] = a * r.x - b * r.y;
-  output[to + ${half}u] = b * r.x + a * r.y;
+  var at = params.offset + t * params.stride + i;
+  var to = params.outputOffset + t * params.outputStride + i;
+  for (var h = 0u; h < params.heads; h++) {
+    let a = input[at];
+    let b = input[at + ${half}u];
+    output[to] = a * r.x - b * r.y;
+    output[to + ${half}u] = b * r.x + a * r.y;
+    at += ${headSize}u;
+    to += ${headSize}u;
+  }
 }`,
     host({ input, positions, output }, parameters) {
       const { tokens, heads, offset, stride, outputOffset, outputStride, direction } = parameters;

@@ -44,7 +44,7 @@ function queueRotation(
   heads: number,
   direction: 1 | -1,
 ): void {
-  const tokens = positions.size, pairs = tokens * heads * headSize / 2;
+  const tokens = positions.size, angles = tokens * headSize / 2, pairs = heads * angles;
   positions.device.dispatch(
     ropeProgram(headSize, theta),
     { input: input.range, positions: positions.range, output: output.range },
@@ -57,8 +57,8 @@ function queueRotation(
       outputStride: output.stride,
       direction,
     },
-    [Math.ceil(pairs / 64)],
-    { flops: 30 * pairs, bytes: 16 * pairs },
+    [Math.ceil(angles / 64)],
+    { flops: 30 * angles + 6 * pairs, bytes: 16 * pairs },
   );
 }
 
