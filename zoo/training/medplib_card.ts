@@ -33,7 +33,7 @@ const parts: readonly PartRow[] = [
   })),
   {
     name: "conversations",
-    purpose: "vision tower and language model together: captions, questions, regions, requests",
+    purpose: "language model: captions, questions, regions, requests about pictures",
     settings: medplibRecipe.conversations,
   },
   ...stages.map(({ name, purpose }) => ({

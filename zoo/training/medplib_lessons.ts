@@ -14,10 +14,19 @@ import {
   trainingText,
   turnsOf,
 } from "@medvlm/medplib/parts";
-import { chestExamples, type ChestPhantom } from "../phantoms/mod.ts";
+import { findingNames, ofLabel } from "../phantoms/chest_report.ts";
+import {
+  chestExamples,
+  type ChestInstance,
+  chestLabels,
+  type ChestPhantom,
+} from "../phantoms/mod.ts";
 import { union } from "../phantoms/thing_examples.ts";
 
-/** Kinds of conversation; `request` is one for a mask of which only the words are taught. */
+/**
+ * Kinds of conversation. `request` is one for a mask of which only the words are taught; `list` goes through all kinds of finding
+ * and says of each where it is: a picture teaches a fact with every few words.
+ */
 export type Lesson =
   | "caption"
   | "report"
@@ -25,6 +34,7 @@ export type Lesson =
   | "open"
   | "region"
   | "request"
+  | "list"
   | "structure"
   | "finding";
 
@@ -151,6 +161,30 @@ function prepareLesson(
   };
 }
 
+/** Where findings of one kind are, in few words. */
+function placesOf(found: readonly ChestInstance[]): string {
+  const places = found.map(({ side, zone }) => [side, zone].filter(Boolean).join(" ") || "yes");
+  return found.length === 0 ? "no" : [...new Set(places)].sort().join(" and ");
+}
+
+/** All kinds of finding with where they are. */
+function listDraft(phantom: ChestPhantom): Draft {
+  const lines = chestLabels.map((label) =>
+    `${findingNames[label]}: ${placesOf(ofLabel(phantom, label))}`
+  );
+  return {
+    lesson: "list",
+    topic: "list",
+    example: {
+      id: `${phantom.id}/list`,
+      image: `${phantom.id}.png`,
+      task: "report",
+      prompt: "List all kinds of finding with their places.",
+      answer: `${lines.join(", ")}.`,
+    },
+  };
+}
+
 /** Everything that is said about a phantom. The same phantom has the same conversations. */
 export function lessonPlans(phantom: ChestPhantom, teaching: Teaching): LessonPlan[] {
   const size = phantom.image.width;
@@ -168,15 +202,17 @@ export function lessonPlans(phantom: ChestPhantom, teaching: Teaching): LessonPl
     },
   };
   // Training and evaluation of the official code differ in a few words of the system text: a small model learns both.
-  return [caption, ...examples.flatMap(draftsOf)].map((draft, n): LessonPlan => {
-    const { lesson, topic, example: { answer } } = draft;
-    const template = (n + phantom.index) % 2 === 0 ? "llava_v1" : "vicuna_v1";
-    let prepared: PreparedLesson | undefined;
-    return {
-      lesson,
-      topic,
-      answer,
-      prepared: () => prepared ??= prepareLesson(teaching, draft, size, template),
-    };
-  });
+  return [caption, listDraft(phantom), ...examples.flatMap(draftsOf)].map(
+    (draft, n): LessonPlan => {
+      const { lesson, topic, example: { answer } } = draft;
+      const template = (n + phantom.index) % 2 === 0 ? "llava_v1" : "vicuna_v1";
+      let prepared: PreparedLesson | undefined;
+      return {
+        lesson,
+        topic,
+        answer,
+        prepared: () => prepared ??= prepareLesson(teaching, draft, size, template),
+      };
+    },
+  );
 }

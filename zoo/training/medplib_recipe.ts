@@ -31,7 +31,7 @@ export interface MedplibRecipe {
   /** Patches of the vision tower and names of what they show: cosines one after the other. */
   readonly patches: readonly PartRecipe[];
   /**
-   * Conversations of all kinds, without masks, vision tower and language model learning together: what the paper's stages start
+   * Conversations of all kinds, without masks, projector and language model learning together: what the paper's stages start
    * from, since they tune little and a small machine has no Vicuna to begin with.
    */
   readonly conversations: StageRecipe;
@@ -52,30 +52,30 @@ export const medplibRecipe: MedplibRecipe = {
     { steps: 600, batch: 24, rate: 1e-3, warmupShare: 0.03 },
   ],
   conversations: {
-    steps: 800,
+    steps: 500,
     batch: 16,
     rate: 1.5e-3,
     warmupShare: 0.05,
-    mix: { closed: 5, open: 2.5, region: 3, request: 2.5, caption: 1, report: 1 },
+    mix: { list: 5, closed: 4, open: 1.5, region: 2, request: 2, report: 0.5 },
   },
   stages: {
     alignment: { steps: 50, batch: 16, rate: 5e-4, warmupShare: 0.03, mix: { caption: 1 } },
     recognition: {
-      steps: 300,
+      steps: 150,
       batch: 16,
       rate: 1e-3,
-      warmupShare: 0.03,
-      mix: { closed: 5, open: 2, region: 3, report: 1 },
+      warmupShare: 0.05,
+      mix: { closed: 6, open: 2, region: 3 },
     },
     grounding: {
-      steps: 400,
+      steps: 300,
       batch: 12,
       rate: 1e-3,
       warmupShare: 0.05,
       mix: { structure: 2, finding: 3 },
     },
     experts: {
-      steps: 250,
+      steps: 200,
       batch: 16,
       rate: 7e-4,
       warmupShare: 0.05,

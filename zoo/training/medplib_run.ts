@@ -66,16 +66,16 @@ const textWidth = 64;
 /** Held-out pictures looked at while training. */
 const heldOut = 64;
 
-/** Vision tower, projector and language model learn together, before the paper's stages freeze most of them. */
+/** Projector, region adapter and language model learn to answer before the paper's stages freeze most of them. */
 const together: MedplibStage = {
   name: "conversations",
-  purpose: "vision tower and language model together: captions, questions, regions, requests",
-  source:
-    "no paper: what a language model and a vision tower taken from elsewhere would bring along",
+  purpose: "language model: captions, questions, regions, requests about pictures",
+  source: "no paper: what a language model taken from elsewhere would bring along",
   after: "base",
+  // The tower stays as it is: the first gradients of an untrained reader would undo what it has learned.
   trains: [
-    names.clip,
     names.projector,
+    "region_fea_adapter",
     "model.embed_tokens",
     "model.layers.",
     "model.norm",
@@ -97,6 +97,7 @@ const together: MedplibStage = {
 const probed: Readonly<Record<Lesson, readonly Lesson[]>> = {
   caption: [],
   report: [],
+  list: ["list"],
   closed: ["closed"],
   open: ["open"],
   region: ["region"],
