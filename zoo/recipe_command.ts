@@ -105,7 +105,7 @@ export async function trainRecipe(
     terminal.note(`Stopped; the same command goes on from the last checkpoint in ${folder}\n`);
     return;
   }
-  const release = `${folder}/release`;
+  const release = `${folder}/release/${name}`;
   const progress = new Progress(terminal, "Asking", itemAmounts);
   const { bytes, report, card } = await recipe.finish({
     folder,

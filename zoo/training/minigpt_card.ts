@@ -43,9 +43,9 @@ const modelOf = ({ folder }: FinishedRun, part: string) => `${folder}/${part}/${
 /** The folders of the models that have gone through the stages of the ablation. */
 const variants: Readonly<Record<keyof typeof ablation, string>> = {
   "no stage": basePart,
-  "stage 2": "grounding-alone",
-  "stage 1": "captioning",
-  "both stages": "grounding",
+  "stage 2": "pfmvg-grounding-alone",
+  "stage 1": "pfmvg-captioning",
+  "both stages": "pfmvg-grounding",
 };
 
 /** Boxes of the four models of the ablation (paper, tables 3 and 4); the figures of the last are those of the system. */
@@ -85,13 +85,13 @@ export async function reportPefomed(
   const { plugin, device } = run;
   const questions = await withModel(
     plugin,
-    modelOf(run, "vqa-rad"),
+    modelOf(run, "pefomed-vqa-rad"),
     device,
     (model) => measureQuestions(model, options),
   );
   const { bleu4, rougeL } = await withModel(
     plugin,
-    modelOf(run, "report"),
+    modelOf(run, "pefomed-report"),
     device,
     (model) => measureReports(model, options),
   );
@@ -133,7 +133,7 @@ export async function minigptCard(
     },
     { name: basePart, purpose: "all of the model: the tasks of MiniGPT-v2", settings: base },
     ...Object.entries(stages[system]).map(([name, settings]) => ({
-      name,
+      name: `${system}-${name}`,
       purpose: stageOf(name).purpose,
       settings,
     })),

@@ -207,14 +207,14 @@ interface Step {
 /** The stages of the papers, and for PFMVG the ablation's row without the first stage (tables 3 and 4). */
 const steps: Readonly<Record<"pfmvg" | "pefomed", readonly Step[]>> = {
   pfmvg: [
-    { part: "captioning", stage: "captioning", after: basePart },
-    { part: "grounding", stage: "grounding", after: "captioning" },
-    { part: "grounding-alone", stage: "grounding", after: basePart },
+    { part: "pfmvg-captioning", stage: "captioning", after: basePart },
+    { part: "pfmvg-grounding", stage: "grounding", after: "pfmvg-captioning" },
+    { part: "pfmvg-grounding-alone", stage: "grounding", after: basePart },
   ],
   pefomed: [
-    { part: "captioning", stage: "captioning", after: basePart },
-    { part: "vqa-rad", stage: "vqa-rad", after: "captioning" },
-    { part: "report", stage: "report", after: "captioning" },
+    { part: "pefomed-captioning", stage: "captioning", after: basePart },
+    { part: "pefomed-vqa-rad", stage: "vqa-rad", after: "pefomed-captioning" },
+    { part: "pefomed-report", stage: "report", after: "pefomed-captioning" },
   ],
 };
 

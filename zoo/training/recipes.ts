@@ -100,6 +100,6 @@ function ofFamily(
 /** Recipes by the name of the plugin they train. */
 export const recipes: Readonly<Record<string, Recipe>> = {
   medplib: ofMedplib,
-  pfmvg: ofFamily(pfmvg, "grounding", reportPfmvg),
-  pefomed: ofFamily(pefomed, "vqa-rad", reportPefomed),
+  pfmvg: ofFamily(pfmvg, "pfmvg-grounding", reportPfmvg),
+  pefomed: ofFamily(pefomed, "pefomed-vqa-rad", reportPefomed),
 };
