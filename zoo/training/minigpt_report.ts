@@ -163,6 +163,13 @@ export async function measureQuestions(
   };
 }
 
+/** A report about a normal chest. */
+function normalReport({ size, seed }: PhantomSource): string {
+  const prevalence = { normal: 1, each: 0 };
+  const phantom = chestPhantom({ size, seed, index: splitIndex("train", 0), prevalence });
+  return lessonsOf(phantom, ["report"])[0]![1].answer;
+}
+
 /** Scores of reports; BLEU-4 is that of the whole corpus and has no interval. */
 export interface ReportFigures {
   /** BLEU-4 of all reports together, 0 to 1, and of the report of a normal chest for every picture. */
@@ -178,21 +185,24 @@ export async function measureReports(
 ): Promise<ReportFigures> {
   const pairs: { prediction: string; references: string[] }[] = [];
   const words = (text: string) => blipCaption(text).replace(/([.,:])/g, " $1");
-  let done = 0, normal: string | undefined;
+  let done = 0;
   for (const phantom of phantoms(source)) {
     for (const [, { prompt, answer: truth }] of lessonsOf(phantom, ["report"])) {
       const request: Request = { image: phantom.image, prompt, task: "report" };
       const answer = await answerOf(model, request, reportTokens);
       pairs.push({ prediction: words(answer), references: [words(truth)] });
-      if (phantom.findings.length === 0) normal ??= words(truth);
     }
     progress?.(++done, source.count);
   }
-  const always = pairs.map(({ references }) => ({ prediction: normal ?? "", references }));
+  const normal = words(normalReport(source));
+  const always = pairs.map(({ references }) => ({ prediction: normal, references }));
+  // BLEU is not defined where nothing at all was said.
+  const bleu = (some: typeof pairs) =>
+    some.every(({ prediction }) => prediction.trim() === "") ? 0 : bleuHf(some).bleu;
   const rouge = (some: typeof pairs) =>
     some.map(({ prediction, references }) => rougeLCoco(prediction, references));
   return {
-    bleu4: { n: pairs.length, value: bleuHf(pairs).bleu, baseline: bleuHf(always).bleu },
+    bleu4: { n: pairs.length, value: bleu(pairs), baseline: bleu(always) },
     rougeL: figure(rouge(pairs), mean(rouge(always)), source.seed),
   };
 }
