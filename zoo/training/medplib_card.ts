@@ -91,7 +91,10 @@ export async function modelCard(
     "",
     figureTable(Object.fromEntries([...accuracy, ...dice])),
     "",
-    `Answers of the expected form: ${percent(report.parsed)}.`,
+    `Answers of the expected form: ${
+      percent(report.parsed)
+    }. Not asked: ${report.unseen} questions about regions so small that no`,
+    "cell of the vision tower's grid lies in them; MedPLIB's region token is made of such cells.",
     "",
   ].join("\n");
 }

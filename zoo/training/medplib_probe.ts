@@ -56,7 +56,9 @@ export async function probeMedplib(
       // One wording of each topic is enough of long answers.
       const plans = picture.lessons.get(kind) ?? [];
       for (const plan of kind === "caption" ? plans.slice(0, 1) : plans) {
-        all.push({ picture, lesson: plan.prepared() });
+        const lesson = plan.prepared();
+        // Nothing is learned, and nothing can be known, of a region that no cell of the grid lies in.
+        if (lesson.cells?.length !== 0) all.push({ picture, lesson });
       }
     }
   }

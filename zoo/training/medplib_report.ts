@@ -5,7 +5,7 @@
  */
 import type { GroundedAnswer, Mask, Request } from "@medvlm/core";
 import { maskCounts, maskDice } from "@medvlm/core/eval";
-import type { MedplibModel } from "@medvlm/medplib/parts";
+import { type MedplibModel, regionGrid, regionMask } from "@medvlm/medplib/parts";
 import {
   chestExamples,
   type ChestPhantom,
@@ -25,6 +25,8 @@ export interface MedplibReport {
   readonly dice: Readonly<Record<string, Figure>>;
   /** Share of answers that are of the expected form: yes or no, a known name, a mask. */
   readonly parsed: number;
+  /** Questions about regions so small that no cell of the vision tower's grid lies in them: they were not asked. */
+  readonly unseen: number;
 }
 
 /** Answers of one kind. */
@@ -88,13 +90,23 @@ export async function measureMedplib(
 ): Promise<MedplibReport> {
   const tallies = new Map<string, Tally>(), masks = new Map<string, Masks>();
   const names = new Set<string>();
-  let parsed = 0, asked = 0;
+  const { imageSize, patchSize } = model.config.clip;
+  const isSeen = (example: Example, { image: { width, height } }: ChestPhantom) =>
+    (example.regions ?? []).every((region) =>
+      region.kind === "mask-file" ||
+      regionGrid(regionMask(region, width, height), imageSize, patchSize).data.includes(1)
+    );
+  let parsed = 0, asked = 0, unseen = 0;
   for (let n = 0; n < source.count; n++) {
     const { size, seed, split = "test" } = source;
     const phantom = chestPhantom({ size, seed, index: splitIndex(split, n) });
     for (const example of chestExamples(phantom)) {
       const { task, answerType, findings = [] } = example;
       const kind = task === "vqa" ? answerType : task === "region-vqa" ? "region" : undefined;
+      if (!isSeen(example, phantom)) {
+        unseen++;
+        continue;
+      }
       if (kind !== undefined) {
         const { text } = await answerOf(model, phantom, example);
         const tally = slot(tallies, kind, () => ({ right: [], truths: [] }));
@@ -133,5 +145,6 @@ export async function measureMedplib(
     ),
     dice: { all: figure(all, baseline, seed), ...Object.fromEntries(byThing) },
     parsed: parsed / Math.max(1, asked),
+    unseen,
   };
 }
