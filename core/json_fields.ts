@@ -19,7 +19,11 @@ export class JsonFields {
   readonly #file: string;
   readonly #json: Json;
 
-  /** @param file Name for messages. */
+  /**
+   * Wraps an object.
+   *
+   * @param file Name for messages.
+   */
   constructor(file: string, json: Json) {
     this.#file = file;
     this.#json = json;
