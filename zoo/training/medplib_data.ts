@@ -19,6 +19,7 @@ import {
   type PreparedLesson,
   type Teaching,
 } from "./medplib_lessons.ts";
+import { drawKind } from "./draw_kind.ts";
 import { greySquare, normalisedSquares } from "./pictures.ts";
 import { phantomPool, type PhantomSource, type Pool } from "./pool.ts";
 
@@ -58,16 +59,6 @@ export interface ChosenLesson {
 /** Kinds of conversation with their shares. */
 export type Mix = Readonly<Partial<Record<Lesson, number>>>;
 
-function drawKind(mix: Mix, random: Random): Lesson {
-  const entries = Object.entries(mix) as [Lesson, number][];
-  let left = random.uniform(0, entries.reduce((sum, [, share]) => sum + share, 0));
-  for (const [kind, share] of entries) {
-    left -= share;
-    if (left < 0) return kind;
-  }
-  return entries.at(-1)![0];
-}
-
 /** One conversation of the kind about the picture; topics count alike, however many conversations they have. */
 function drawLesson(
   { lessons }: TaughtPicture,
@@ -87,8 +78,9 @@ export function drawLessons(
   count: number,
   random: Random,
 ): ChosenLesson[] {
+  const shares = Object.entries(mix) as [Lesson, number][];
   return Array.from({ length: count }, () => {
-    const kind = drawKind(mix, random);
+    const kind = drawKind(shares, random);
     for (let tries = 0; tries < 1000; tries++) {
       const picture = pool.at(random.whole(0, pool.size - 1));
       const lesson = drawLesson(picture, kind, random);

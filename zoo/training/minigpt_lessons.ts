@@ -13,6 +13,7 @@ import { chestReport } from "../phantoms/chest_report.ts";
 import { textRandom } from "../phantoms/chest_text.ts";
 import { chestExamples, type ChestPhantom, chestThings, type Thing } from "../phantoms/mod.ts";
 import type { Random } from "../phantoms/random.ts";
+import { drawKind } from "./draw_kind.ts";
 import { phantomPool, type PhantomSource, type Pool } from "./pool.ts";
 
 /**
@@ -113,15 +114,6 @@ export function familyPictures(source: PhantomSource): Pool<FamilyPicture> {
 
 /** Kinds with long answers: they share no batch with others, which would be padded to their length. */
 const long: ReadonlySet<FamilyLesson> = new Set(["caption", "report"]);
-
-function drawKind(mix: readonly (readonly [FamilyLesson, number])[], random: Random): FamilyLesson {
-  let left = random.uniform(0, mix.reduce((sum, [, share]) => sum + share, 0));
-  for (const [kind, share] of mix) {
-    left -= share;
-    if (left < 0) return kind;
-  }
-  return mix.at(-1)![0];
-}
 
 /** So many examples by their shares, all with long answers or all with short ones. */
 export function drawFamilyLessons(
