@@ -16,7 +16,6 @@ import {
   initialParameters,
   loadParameters,
   type Parameters,
-  type ParameterSpec,
 } from "@medvlm/core/nn";
 import { loadLlamaTokenizer } from "@medvlm/core/text";
 import type { TrainingTask } from "@medvlm/core/train";
@@ -40,6 +39,7 @@ import {
 import { conceptEmbeddings } from "./concepts.ts";
 import { type ClipModel, clipTask } from "./clip_task.ts";
 import { probeClip } from "./clip_probe.ts";
+import { initialisedForWidth } from "./decoder_init.ts";
 import { languageTask } from "./language_task.ts";
 import { drawLessons, lessonBatch, type TaughtPicture, taughtPictures } from "./medplib_data.ts";
 import type { Lesson, Teaching } from "./medplib_lessons.ts";
@@ -112,23 +112,6 @@ interface Learning<B> extends Disposable, Omit<PreparedPart<B>, "save" | keyof A
   readonly finish?: () => void;
 }
 
-/**
- * The dense model's tensors, those of the decoder initialised for its width. LLaMA's standard deviation of 0.02 is about
- * 1 / sqrt(width) at 4096; at 128 its attention would stay uniform and what it adds to the residual stream small for long.
- */
-export function startingParameters(config: MedplibConfig): ParameterSpec[] {
-  return medplibParameters(denseConfig(config)).map((spec) => {
-    const { name, shape } = spec;
-    if (/^model\.layers\..*_proj\.weight$/.test(name)) {
-      return { ...spec, init: { kind: "normal", std: 1 / Math.sqrt(shape[1]!) } };
-    }
-    if (name === "model.embed_tokens.weight") {
-      return { ...spec, init: { kind: "normal", std: 0.1 } };
-    }
-    return spec;
-  });
-}
-
 /** Folder of a cosine of the patches. */
 export const patchPart = (cycle: number) => `patches-${cycle + 1}`;
 
@@ -192,7 +175,7 @@ class RecipeRunner {
   /** Dense parameters from the end of a part, or fresh ones. */
   async dense(after?: string): Promise<Parameters> {
     const { device, config, recipe } = this.#run;
-    const specs = startingParameters(config);
+    const specs = initialisedForWidth(medplibParameters(denseConfig(config)));
     if (after === undefined) return await initialParameters(device, specs, recipe.seed);
     using source = await openCheckpoint(this.#weightsOf(after));
     return await loadParameters(device, specs, source);

@@ -26,6 +26,7 @@ import { evaGrid, initialParameters } from "@medvlm/core/nn";
 import type { Stage } from "@medvlm/core/train";
 import { deepFolder } from "../deep_folder.ts";
 import { conceptEmbeddings } from "./concepts.ts";
+import { initialisedForWidth } from "./decoder_init.ts";
 import {
   drawFamilyLessons,
   type FamilyLesson,
@@ -128,7 +129,11 @@ class FamilyRunner {
     return this.parts.part(patchPart, settings, async () => {
       const { config, device, recipe: { seed, phantoms } } = this.#run;
       const { vision } = config;
-      const parameters = await initialParameters(device, minigptParameters(config), seed);
+      const parameters = await initialParameters(
+        device,
+        initialisedForWidth(minigptParameters(config)),
+        seed,
+      );
       const model: PatchModel = {
         parameters,
         trained: parameters.specs.map(({ name }) => name).filter((name) =>
