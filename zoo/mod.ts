@@ -1,7 +1,7 @@
 /**
  * The command line as a library: run a plugin on an image, look at the machine, find a plugin by name.
  *
- * @example Answer the demo question with untrained weights
+ * @example Answer the demo question
  * ```ts ignore
  * import { loadPlugin, processTerminal, run } from "@medvlm/zoo";
  *
