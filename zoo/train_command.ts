@@ -8,7 +8,7 @@ import { datasets } from "./data/mod.ts";
 import { openFolders, type Selection } from "./eval/selection.ts";
 import type { Command, FlagValues } from "./flags.ts";
 import { dtypes } from "./memory_plan.ts";
-import { presetOf } from "./model_loading.ts";
+import { presetOf, weightFlags } from "./model_loading.ts";
 import { nearest } from "./nearest.ts";
 import { loadPlugin, pluginNames } from "./plugins.ts";
 import type { Terminal } from "./terminal.ts";
@@ -139,12 +139,7 @@ export const trainCommand = {
       default: 42,
       about: "of the order of the data, adapters, dropout, and everything new",
     },
-    device: {
-      kind: "choice",
-      choices: ["auto", "webgpu", "wasm"],
-      default: "auto",
-      about: "where to compute; auto takes WebGPU when there is an adapter",
-    },
+    device: weightFlags.device,
     dtype: {
       kind: "choice",
       choices: dtypes,

@@ -7,6 +7,7 @@ import { openFolder, readAll } from "@medvlm/core";
 import { bootstrap, mean } from "@medvlm/core/eval";
 import { isStep, type LogLine, runFiles } from "@medvlm/core/train";
 import type { PartRecipe } from "./part_runner.ts";
+import type { PhantomSource } from "./pool.ts";
 
 /** A mean over items with its confidence interval. */
 export interface Figure {
@@ -73,7 +74,7 @@ async function minutesOf(folder: string, name: string): Promise<number> {
 }
 
 /** Parts of a run with what they took, as a Markdown table, and the minutes of all. */
-export async function partTable(
+async function partTable(
   folder: string,
   parts: readonly PartRow[],
 ): Promise<{ table: string; minutes: number }> {
@@ -86,4 +87,63 @@ export async function partTable(
     ),
   ].join("\n");
   return { table, minutes: times.reduce((sum, one) => sum + one, 0) };
+}
+
+/** What a model card says besides its figures. */
+export interface CardFacts {
+  /** Name of the system as its paper has it. */
+  readonly title: string;
+  /** Name of the plugin, as in `zoo train NAME`. */
+  readonly name: string;
+  /** File of the recipe. */
+  readonly recipe: string;
+  /** How the weights are stored, behind their size. */
+  readonly stored: string;
+  /** Bytes of the weights. */
+  readonly bytes: number;
+  /** Phantoms it was trained on. */
+  readonly phantoms: Omit<PhantomSource, "split">;
+  /** Name of the device that trained. */
+  readonly device: string;
+  /** Folder of the run, and its parts. */
+  readonly folder: string;
+  /** The parts in their order. */
+  readonly parts: readonly PartRow[];
+  /** What the baselines are. */
+  readonly baseline: string;
+  /** The figures as Markdown. */
+  readonly figures: string;
+}
+
+/** A model card as Markdown. */
+export async function cardText(
+  { title, name, recipe, stored, bytes, phantoms, device, folder, parts, baseline, figures }:
+    CardFacts,
+): Promise<string> {
+  const { table, minutes } = await partTable(folder, parts);
+  return [
+    `# ${title}, small, trained on phantoms`,
+    "",
+    "Research software, not for clinical use. The model has seen drawn chest radiographs only (docs/phantoms.md): it shows",
+    "that the system learns and how its answers look, and knows nothing about real patients.",
+    "",
+    `${(bytes / 2 ** 20).toFixed(1)} MiB of weights ${stored}. Made by`,
+    `\`deno task zoo train ${name}\`; the recipe is \`${recipe}\`.`,
+    "",
+    "## Training",
+    "",
+    `${phantoms.count} phantoms of ${phantoms.size} pixels, seed ${phantoms.seed}. Device: ${device}. Time of the steps: ${
+      minutes.toFixed(0)
+    } minutes.`,
+    "",
+    table,
+    "",
+    "## Held-out phantoms",
+    "",
+    "Greedy generation on phantoms of the test part, 95 % intervals by seeded bootstrap. The baseline never looks at the",
+    `picture: ${baseline}.`,
+    "",
+    figures,
+    "",
+  ].join("\n");
 }

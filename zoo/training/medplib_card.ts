@@ -4,7 +4,7 @@
  * @module
  */
 import { stages } from "@medvlm/medplib/parts";
-import { figureTable, type PartRow, partTable, percent } from "./figures.ts";
+import { cardText, figureTable, type PartRow, percent } from "./figures.ts";
 import { medplibRecipe } from "./medplib_recipe.ts";
 import type { MedplibReport } from "./medplib_report.ts";
 import { patchPart } from "./medplib_run.ts";
@@ -58,43 +58,30 @@ export async function modelCard(
   bytes: number,
 ): Promise<string> {
   const { phantoms, seed } = medplibRecipe;
-  const { table, minutes } = await partTable(folder, parts);
   const accuracy = Object.entries(report.accuracy).map(([name, one]) =>
     [`${name} questions: right answers`, one] as const
   );
   const dice = Object.entries(report.dice).map(([name, one]) =>
     [name === "all" ? "masks: mean Dice" : `mask of ${name}: mean Dice`, one] as const
   );
-  return [
-    "# MedPLIB, small, trained on phantoms",
-    "",
-    "Research software, not for clinical use. The model has seen drawn chest radiographs only (docs/phantoms.md): it shows",
-    "that the system learns and how its answers look, and knows nothing about real patients.",
-    "",
-    `${
-      (bytes / 2 ** 20).toFixed(1)
-    } MiB of weights in half precision, in the official layout. Made by`,
-    "`deno task zoo train medplib`; the recipe is `zoo/training/medplib_recipe.ts`.",
-    "",
-    "## Training",
-    "",
-    `${phantoms.count} phantoms of ${phantoms.size} pixels, seed ${seed}. Device: ${device}. Time of the steps: ${
-      minutes.toFixed(0)
-    } minutes.`,
-    "",
-    table,
-    "",
-    "## Held-out phantoms",
-    "",
-    "Greedy generation on phantoms of the test part, 95 % intervals by seeded bootstrap. The baseline never looks at the",
-    "picture: the most frequent answer, or the mean mask of the same things at its best threshold.",
-    "",
-    figureTable(Object.fromEntries([...accuracy, ...dice])),
-    "",
-    `Answers of the expected form: ${
-      percent(report.parsed)
-    }. Not asked: ${report.unseen} questions about regions so small that no`,
-    "cell of the vision tower's grid lies in them; MedPLIB's region token is made of such cells.",
-    "",
-  ].join("\n");
+  return await cardText({
+    title: "MedPLIB",
+    name: "medplib",
+    recipe: "zoo/training/medplib_recipe.ts",
+    stored: "in half precision, in the official layout",
+    bytes,
+    phantoms: { ...phantoms, seed },
+    device,
+    folder,
+    parts,
+    baseline: "the most frequent answer, or the mean mask of the same things at its best threshold",
+    figures: [
+      figureTable(Object.fromEntries([...accuracy, ...dice])),
+      "",
+      `Answers of the expected form: ${
+        percent(report.parsed)
+      }. Not asked: ${report.unseen} questions about regions so small that no`,
+      "cell of the vision tower's grid lies in them; MedPLIB's region token is made of such cells.",
+    ].join("\n"),
+  });
 }

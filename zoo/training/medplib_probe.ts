@@ -3,13 +3,14 @@
  *
  * @module
  */
-import { maskCounts, maskDice } from "@medvlm/core/eval";
+import { maskCounts, maskDice, mean } from "@medvlm/core/eval";
 import type { Parameters } from "@medvlm/core/nn";
 import type { Tensor } from "@medvlm/core/tensor";
 import { forcedAnswers } from "@medvlm/medplib/parts";
-import { type ChosenLesson, lessonBatch, taughtPictures } from "./medplib_data.ts";
+import { majority } from "./figures.ts";
+import { type ChosenLesson, lessonBatch, type TaughtPicture } from "./medplib_data.ts";
 import type { Lesson, Teaching } from "./medplib_lessons.ts";
-import type { PhantomSource } from "./pool.ts";
+import type { Pool } from "./pool.ts";
 
 /** Conversations per pass. */
 const batchSize = 16;
@@ -24,33 +25,21 @@ export interface MedplibProbe {
   readonly dice: Readonly<Record<string, number>>;
 }
 
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
-}
-
-/** Holds the most frequent answer's share against what is learned. */
-function majorityOf(answers: readonly string[]): number {
-  const counts = new Map<string, number>();
-  for (const answer of answers) counts.set(answer, (counts.get(answer) ?? 0) + 1);
-  return Math.max(...counts.values()) / answers.length;
-}
-
 /**
- * Measures every conversation of the wanted kinds about the pictures of a source.
+ * Measures every conversation of the wanted kinds about some pictures.
  *
  * @param positions Positional encoding of SAM's grid.
- * @param source Its part should be `validate` or `test`.
+ * @param pool Pictures of the part `validate` or `test`, each of which is looked at.
  */
 export async function probeMedplib(
   parameters: Parameters,
   positions: Tensor,
   teaching: Teaching,
-  source: PhantomSource,
+  pool: Pool<TaughtPicture>,
   kinds: readonly Lesson[],
 ): Promise<MedplibProbe> {
-  const pool = taughtPictures(teaching, source);
   const all: ChosenLesson[] = [];
-  for (let n = 0; n < source.count; n++) {
+  for (let n = 0; n < pool.size; n++) {
     const picture = pool.at(n);
     for (const kind of kinds) {
       // One wording of each topic is enough of long answers.
@@ -85,7 +74,7 @@ export async function probeMedplib(
   return {
     right: means(right),
     majority: Object.fromEntries(
-      [...answers].map(([name, given]) => [name, majorityOf(given)]),
+      [...answers].map(([name, given]) => [name, majority(given)]),
     ),
     dice: means(dice),
   };

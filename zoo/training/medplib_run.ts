@@ -130,6 +130,7 @@ class RecipeRunner {
   readonly #parts: PartRunner;
   readonly #teaching: Teaching;
   #taught: Pool<TaughtPicture> | undefined;
+  #asked: Pool<TaughtPicture> | undefined;
 
   constructor(run: MedplibRun, teaching: Teaching) {
     const { recipe: { seed, phantoms }, config } = run;
@@ -220,6 +221,11 @@ class RecipeRunner {
   get #phantoms() {
     const { recipe } = this.#run;
     return { ...recipe.phantoms, seed: recipe.seed };
+  }
+
+  /** The same about held-out ones. */
+  get #held(): Pool<TaughtPicture> {
+    return this.#asked ??= taughtPictures(this.#teaching, this.#validation);
   }
 
   get #validation() {
@@ -402,7 +408,7 @@ class RecipeRunner {
             parameters,
             positions,
             teaching,
-            this.#validation,
+            this.#held,
             [...new Set(Object.keys(mix).flatMap((kind) => probed[kind as Lesson]))],
           ),
         ),

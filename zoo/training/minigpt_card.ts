@@ -8,7 +8,7 @@ import type { Device } from "@medvlm/core/device";
 import type { MinigptConfig } from "@medvlm/core/minigpt";
 import { stageOf as pefomedStage } from "@medvlm/pefomed/parts";
 import { ablation, stageOf as pfmvgStage } from "@medvlm/pfmvg/parts";
-import { figureTable, type PartRow, partTable, percent } from "./figures.ts";
+import { cardText, figureTable, type PartRow, percent } from "./figures.ts";
 import { minigptRecipe } from "./minigpt_recipe.ts";
 import {
   type Figures,
@@ -138,32 +138,17 @@ export async function minigptCard(
       settings,
     })),
   ];
-  const { table, minutes } = await partTable(folder, parts);
-  return [
-    `# ${title}, small, trained on phantoms`,
-    "",
-    "Research software, not for clinical use. The model has seen drawn chest radiographs only (docs/phantoms.md): it shows",
-    "that the system learns and how its answers look, and knows nothing about real patients.",
-    "",
-    `${
-      (bytes / 2 ** 20).toFixed(1)
-    } MiB of weights in the official layout, the frozen ones in half precision. Made by`,
-    `\`deno task zoo train ${system}\`; the recipe is \`zoo/training/minigpt_recipe.ts\`.`,
-    "",
-    "## Training",
-    "",
-    `${phantoms.count} phantoms of ${phantoms.size} pixels, seed ${seed}. Device: ${device.info.name}. Time of the steps: ${
-      minutes.toFixed(0)
-    } minutes.`,
-    "",
-    table,
-    "",
-    "## Held-out phantoms",
-    "",
-    "Greedy generation on phantoms of the test part, 95 % intervals by seeded bootstrap. The baseline never looks at the",
-    `picture: ${baseline}.`,
-    "",
-    text,
-    "",
-  ].join("\n");
+  return await cardText({
+    title,
+    name: system,
+    recipe: "zoo/training/minigpt_recipe.ts",
+    stored: "in the official layout, the frozen ones in half precision",
+    bytes,
+    phantoms: { ...phantoms, seed },
+    device: device.info.name,
+    folder,
+    parts,
+    baseline,
+    figures: text,
+  });
 }

@@ -85,6 +85,7 @@ class FamilyRunner {
   readonly parts: PartRunner;
   readonly #run: MinigptRun;
   #taught: Pool<FamilyPicture> | undefined;
+  #asked: Pool<FamilyPicture> | undefined;
 
   constructor(run: MinigptRun) {
     const { recipe: { seed, phantoms }, config } = run;
@@ -101,7 +102,12 @@ class FamilyRunner {
   /** Means over held-out examples of each kind. */
   async #measure(run: StageRun, mix: FamilyMix, batch: number): Promise<Record<string, number>> {
     const { recipe: { phantoms, seed } } = this.#run;
-    const pool = familyPictures({ ...phantoms, seed, split: "validate", count: heldOut });
+    const pool = this.#asked ??= familyPictures({
+      ...phantoms,
+      seed,
+      split: "validate",
+      count: heldOut,
+    });
     const metrics: Record<string, number> = {};
     for (const kind of Object.keys(mix) as FamilyLesson[]) {
       const sums = new Map<string, { sum: number; count: number }>();
