@@ -73,7 +73,7 @@ const together: MedplibStage = {
   purpose: "language model: captions, questions, regions, requests about pictures",
   source: "no paper: what a language model taken from elsewhere would bring along",
   after: "base",
-  // The tower stays as it is: the first gradients of an untrained reader would undo what it has learned.
+  // The tower stays as it is: trained along with an untrained reader it did not get better.
   trains: [
     names.projector,
     "region_fea_adapter",
