@@ -2,7 +2,7 @@
  * The transpose of a row gather: rows with the same index are summed, in their order, without atomics.
  *
  * A first kernel links every entry to the next one with the same index; a second one walks each chain from its head. The
- * link costs count^2 comparisons of words, little next to the rows themselves up to some ten thousand tokens.
+ * link costs count^2 comparisons of words, so that an index which the host knows is linked there.
  *
  * @module
  */
@@ -10,6 +10,19 @@ import { type Program, program } from "../device/mod.ts";
 
 /** Set in `next` where an earlier entry has the same index. */
 const linked = 0x80000000;
+
+/** What {@linkcode chainProgram} makes of an index, in one pass. */
+export function chainOf(index: ArrayLike<number>): Uint32Array<ArrayBuffer> {
+  const next = new Uint32Array(index.length);
+  const last = new Map<number, number>();
+  for (let i = 0; i < index.length; i++) {
+    const before = last.get(index[i]!);
+    next[i] = before === undefined ? index.length : (index.length | linked) >>> 0;
+    if (before !== undefined) next[before] = ((next[before]! & linked) | i) >>> 0;
+    last.set(index[i]!, i);
+  }
+  return next;
+}
 
 /** next[i]: the next entry with the index of i (`count` when there is none), with the top bit set unless i is the first. */
 export function chainProgram(): Program {
@@ -35,15 +48,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }
   next[i] = later | earlier;
 }`,
-    host({ index, next }, { count }) {
-      const last = new Map<number, number>();
-      for (let i = 0; i < count; i++) {
-        const before = last.get(index[i]!);
-        next[i] = before === undefined ? count : (count | linked) >>> 0;
-        if (before !== undefined) next[before] = ((next[before]! & linked) | i) >>> 0;
-        last.set(index[i]!, i);
-      }
-    },
+    host: ({ index, next }) => next.set(chainOf(index)),
   }));
 }
 

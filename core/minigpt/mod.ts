@@ -14,6 +14,7 @@ export * from "./model.ts";
 export * from "./params.ts";
 export * from "./preprocess.ts";
 export * from "./prompt.ts";
+export * from "./shared_batch.ts";
 export * from "./stage_run.ts";
 export * from "./stage_start.ts";
 export { builtInTokenizerFiles } from "./tokenizer.ts";

@@ -9,6 +9,7 @@ import { InputError } from "../errors.ts";
 import type { Raster } from "../image/mod.ts";
 import type { AdapterSet } from "../nn/adapters.ts";
 import { loadParameters, type Parameters } from "../nn/parameters.ts";
+import { sampleOf } from "../nn/shared_layout.ts";
 import { trainedEntries } from "../nn/trained_entries.ts";
 import type {
   Measured,
@@ -37,6 +38,7 @@ import { imageRowCount, type MinigptConfig } from "./config.ts";
 import { attachAdapters, ignoredNames, minigptParameters } from "./params.ts";
 import { minigptPixels } from "./preprocess.ts";
 import { endOfAnswer, promptSegments } from "./prompt.ts";
+import { sharedMinigptBatch, sharesPictures } from "./shared_batch.ts";
 import { type MinigptStart, minigptStart } from "./stage_start.ts";
 import {
   type MinigptBatch,
@@ -107,6 +109,8 @@ class MinigptStageRun implements StageRun<MinigptSample, MinigptBatch> {
   readonly #options: StageOptions;
   readonly #weights: Parameters;
   readonly #adapters: AdapterSet;
+  /** The last picture and its pixels: examples about a picture tend to come together, and then share it. */
+  #seen: { readonly image: Raster; readonly pixels: Float32Array } | undefined;
 
   constructor(
     start: MinigptStart,
@@ -139,15 +143,19 @@ class MinigptStageRun implements StageRun<MinigptSample, MinigptBatch> {
         `Cannot learn from the example "${example.id}": its answer is empty`,
       );
     }
-    const { data } = minigptPixels(image, config.vision.imageSize);
-    return minigptSample(tokenizer, prompt, answer, data, {
+    if (this.#seen?.image !== image) {
+      this.#seen = { image, pixels: minigptPixels(image, config.vision.imageSize).data };
+    }
+    return minigptSample(tokenizer, prompt, answer, this.#seen.pixels, {
       maxAnswerTokens: Math.min(this.#options.maxTokens ?? Infinity, this.#stage.maxTokens),
       ...(placeholder === undefined ? {} : { placeholder }),
     });
   }
 
   batch(samples: readonly MinigptSample[]): MinigptBatch {
-    return minigptBatch(samples, this.#start.tokenizer, this.#start.config);
+    const { tokenizer, config } = this.#start;
+    const make = sharesPictures(samples) ? sharedMinigptBatch : minigptBatch;
+    return make(samples, tokenizer, config);
   }
 
   tokens({ lengths }: MinigptBatch): number {
@@ -174,7 +182,7 @@ class MinigptStageRun implements StageRun<MinigptSample, MinigptBatch> {
     const chosen = await choosing, count = batch.targets.length;
     const right = Array.from({ length: batch.size }, () => true);
     batch.targetRows.forEach((row, i) => {
-      if (chosen[i] !== batch.targets[i]) right[Math.floor(row / batch.length)] = false;
+      if (chosen[i] !== batch.targets[i]) right[sampleOf(batch, row)] = false;
     });
     return {
       "answer_loss": { sum: (await summing)[0]! * count, count },

@@ -5,6 +5,7 @@
  * @module
  */
 import { InputError } from "../errors.ts";
+import type { SharedLayout } from "../nn/shared_layout.ts";
 import type { LlamaTokenizer } from "../text/mod.ts";
 import { imageRowCount, type MinigptConfig } from "./config.ts";
 import { endOfAnswer, ignoredLabel, promptSegments, type SegmentOptions } from "./prompt.ts";
@@ -48,26 +49,32 @@ export function minigptSample(
   };
 }
 
-/** A batch on the host. Row numbers count through [B, T]. */
+/** A batch on the host. Row numbers count through shared beginnings, where there are any, and then through [B, T]. */
 export interface MinigptBatch {
   /** Samples, B. */
   readonly size: number;
-  /** Rows per sample, T: beginning token, longest prompt, longest answer. */
+  /** Rows per sample, T: beginning token, longest prompt, longest answer; without a shared beginning. */
   readonly length: number;
+  /** Beginnings that several samples share. */
+  readonly prefixes?: SharedLayout["prefixes"];
   /** Token ids that occur, sample by sample, the padding token last [N]. */
   readonly tokens: Int32Array<ArrayBuffer>;
-  /** Where each row of the batch comes from [B * T]: a token of `tokens`, or N + a row of the pictures in order. */
+  /** Where each row of the batch comes from: a token of `tokens`, or N + a row of the pictures in order. */
   readonly source: Int32Array<ArrayBuffer>;
-  /** Rows in use of each sample [B]; all others are padding at the end. */
+  /** Rows in use of each sample [B], a shared beginning included; all others are padding at the end. */
   readonly lengths: Uint32Array<ArrayBuffer>;
-  /** What each row stands for, `ignoredLabel` where it does not count [B * T]. */
-  readonly labels: Int32Array<ArrayBuffer>;
   /** Rows whose prediction counts, each before the row with the label. */
   readonly targetRows: Int32Array<ArrayBuffer>;
   /** Token ids beside `targetRows`. */
   readonly targets: Int32Array<ArrayBuffer>;
-  /** Inputs of the vision tower [B, 3, S, S]. */
+  /** Inputs of the vision tower [pictures, 3, S, S]; without shared beginnings one of each sample. */
   readonly pixels: Float32Array<ArrayBuffer>;
+}
+
+/** A batch as the official code lays it out. */
+export interface LabelledBatch extends MinigptBatch {
+  /** What each row stands for, `ignoredLabel` where it does not count [B * T]. */
+  readonly labels: Int32Array<ArrayBuffer>;
 }
 
 /** Most rows of a prompt with its picture; longer ones are cut at the end (`max_context_len`). */
@@ -83,7 +90,7 @@ export function minigptBatch(
   samples: readonly MinigptSample[],
   tokenizer: LlamaTokenizer,
   config: MinigptConfig,
-): MinigptBatch {
+): LabelledBatch {
   const perPicture = imageRowCount(config);
   const pad = tokenizer.padId ?? tokenizer.unknownId;
   const count = samples.reduce(

@@ -6,8 +6,9 @@
 import { projection } from "../nn/layers.ts";
 import { llama } from "../nn/llama.ts";
 import type { Parameters } from "../nn/parameters.ts";
+import { sharedPositions, sharedPrefixes } from "../nn/shared_prefix.ts";
 import type { Trace } from "../nn/trace.ts";
-import { concat, crossEntropy, gatherRows, type Tensor, tensor } from "../tensor/mod.ts";
+import { concat, crossEntropy, gatherRows, rowIndex, type Tensor, tensor } from "../tensor/mod.ts";
 import type { BatchLoss } from "../train/mod.ts";
 import type { MinigptConfig } from "./config.ts";
 import { feedForward, pictureRows } from "./language.ts";
@@ -24,21 +25,21 @@ export interface MinigptLossOptions {
 /** Pictures of a batch as rows of the language model [B * rows, H]. */
 export function batchPictures(
   p: Parameters,
-  { pixels, size }: MinigptBatch,
+  { pixels }: MinigptBatch,
   config: MinigptConfig,
   trace?: Trace,
 ): Tensor {
   const { imageSize } = config.vision;
   return pictureRows(
     p,
-    tensor(p.device, pixels, [size, 3, imageSize, imageSize]),
+    tensor(p.device, pixels).reshape(-1, 3, imageSize, imageSize),
     config,
     trace,
   );
 }
 
 /**
- * Input rows of the decoder [B * T, H].
+ * Input rows of the decoder, those of shared beginnings and then [B * T, H].
  *
  * @param pictures As {@linkcode batchPictures} gives them.
  */
@@ -48,28 +49,31 @@ export function embedBatch(
   pictures: Tensor,
 ): Tensor {
   const { device } = p;
-  const texts = gatherRows(p.weight("model.embed_tokens.weight"), tensor(device, tokens));
-  return gatherRows(concat([texts, pictures], 0), tensor(device, source));
+  const texts = gatherRows(p.weight("model.embed_tokens.weight"), rowIndex(device, tokens));
+  return gatherRows(concat([texts, pictures], 0), rowIndex(device, source));
 }
 
 /**
  * Runs the decoder on a batch. Positions count through the padding, which no row in use sees.
  *
  * @param embedded As {@linkcode embedBatch} gives it.
- * @returns Hidden states after the final norm [B * T, H].
+ * @returns Hidden states after the final norm, as many rows.
  */
 export function decodeBatch(
   p: Parameters,
   embedded: Tensor,
-  { size, length, lengths }: Pick<MinigptBatch, "size" | "length" | "lengths">,
+  { size, length, lengths, prefixes }: Pick<
+    MinigptBatch,
+    "size" | "length" | "lengths" | "prefixes"
+  >,
   config: MinigptConfig,
   { recompute = false, trace }: MinigptLossOptions = {},
 ): Tensor {
-  const positions = Uint32Array.from({ length: size * length }, (_, i) => i % length);
   return llama(p.at("model."), embedded, config.llama, {
     batch: size,
-    positions: tensor(p.device, positions),
+    positions: tensor(p.device, sharedPositions(prefixes, size, length)),
     keyLengths: tensor(p.device, lengths),
+    ...(prefixes && { prefixes: sharedPrefixes(p.device, prefixes, length) }),
     feedForward,
     recompute,
     trace,
@@ -78,7 +82,7 @@ export function decodeBatch(
 
 /** Logits of the rows whose prediction counts [targets, vocabulary]. */
 export function targetLogits(p: Parameters, hidden: Tensor, { targetRows }: MinigptBatch): Tensor {
-  return projection(p.at(""), "lm_head", gatherRows(hidden, tensor(p.device, targetRows)));
+  return projection(p.at(""), "lm_head", gatherRows(hidden, rowIndex(p.device, targetRows)));
 }
 
 /** Mean cross-entropy of the answers' tokens, f32 [1]. */

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { HostDevice } from "../device/mod.ts";
 import { InputError } from "../errors.ts";
+import { assertCloseTo } from "../kernels/kernel_testing.ts";
 import { differentiate } from "../tensor/mod.ts";
 import { AdamW } from "../train/mod.ts";
 import {
@@ -11,9 +12,12 @@ import {
   initMinigpt,
   madeFiles,
   madeTokenizer,
+  type MinigptBatch,
   minigptBatch,
   minigptLoss,
   minigptSample,
+  sharedMinigptBatch,
+  sharesPictures,
   tiny,
   trainingPrompt,
 } from "./mod.ts";
@@ -69,6 +73,57 @@ Deno.test("answers are cut, padding inside them does not count, a batch must hav
     minigptSample(tokenizer, lower, "yes", pixels(0), { placeholder: "<imagehere>" }).prompt.length,
     2,
   );
+});
+
+Deno.test("samples about one picture are learned from as if each came alone", async () => {
+  const device = new HostDevice();
+  const small = {
+    ...tiny,
+    llama: { ...tiny.llama, layers: 2 },
+    vision: { ...tiny.vision, layers: 1 },
+  };
+  await using model = await initMinigpt(small, { device, seed: 3 });
+  const { parameters: p } = model;
+  const shared = pixels(7),
+    make = (question: string, answer: string, of = shared) =>
+      minigptSample(tokenizer, prompt(question), answer, of);
+  const lower = prompt("[vqa] is it ?").replaceAll("Img", "img").replace("Here", "here")
+    .replace("Image", "image");
+  const all = [
+    make("[refer] where is left lung ?", "{<1><20><30><99>}"),
+    make("[vqa] is it normal ?", "yes"),
+    make("[vqa] nodule ?", "no", pixels(8)),
+    // Its picture comes behind other words.
+    minigptSample(tokenizer, lower, "no", shared, { placeholder: "<imagehere>" }),
+  ];
+  assertEquals([sharesPictures(all), sharesPictures(samples())], [true, false]);
+  const batch = sharedMinigptBatch(all, tokenizer, small);
+  const side = tiny.vision.imageSize;
+  assertEquals([batch.size, batch.prefixes!.count, batch.pixels.length], [4, 3, 2 * 3 * side ** 2]);
+  const trained = ["llama_proj.weight", "model.layers.0.mlp.up_proj.weight", "lm_head.weight"];
+  const optimiser = new AdamW(device, [{
+    parameters: trained.map((name) => ({ name, value: p.value(name) })),
+  }]);
+  const measure = async (one: MinigptBatch) => {
+    using _scope = device.scope();
+    const { value, gradients } = differentiate(
+      device,
+      optimiser.leaves,
+      () => minigptLoss(p, one, small).total,
+    );
+    const [loss] = await value.readFloats();
+    return { loss, read: await Promise.all(gradients.map((gradient) => gradient!.readFloats())) };
+  };
+  const own = await measure(minigptBatch(all, tokenizer, small)), found = await measure(batch);
+  assertCloseTo([found.loss!], [own.loss!], { rtol: 1e-5, what: "loss" });
+  trained.forEach((what, i) =>
+    assertCloseTo(found.read[i]!, own.read[i]!, { nmse: 1e-8, atol: 1e-4, what })
+  );
+  const other = { ...all[1]!, prompt: [[5], [6]] as const };
+  assertEquals(sharesPictures([...all, other]), false);
+  const nothing = { ...all[0]!, answer: [] };
+  assertThrows(() => sharedMinigptBatch([nothing, nothing], tokenizer, small), InputError);
+  optimiser[Symbol.dispose]();
 });
 
 Deno.test("adapters and projection learn, with and without recomputation", async () => {

@@ -15,6 +15,7 @@ import { checkpoint } from "../tensor/tape.ts";
 import { empty, type Tensor } from "../tensor/tensor.ts";
 import { projection } from "./layers.ts";
 import type { ParameterScope, ParameterSpec } from "./parameters.ts";
+import { attendShared, type SharedPrefixes } from "./shared_prefix.ts";
 import { specMaker } from "./specs.ts";
 import type { Trace } from "./trace.ts";
 
@@ -148,7 +149,7 @@ export interface FeedForward {
 export interface LlamaPass {
   /** Rows of the batch; more than one only without a cache. */
   readonly batch: number;
-  /** Position of each input row, u32 [B * T]. */
+  /** Position of each input row, u32 [rows]. */
   readonly positions: Tensor;
   /**
    * Where keys and values are kept. `before` is the number of tokens already in the cache, known on the host for a prompt;
@@ -161,6 +162,11 @@ export interface LlamaPass {
   };
   /** u32 [B]: keys beyond are padding. */
   readonly keyLengths?: Tensor;
+  /**
+   * Beginnings that several rows of the batch share, only without a cache: their input rows come before the [B * T] others, and
+   * keys count from the beginning of the prefix.
+   */
+  readonly prefixes?: SharedPrefixes;
   /** The layer's MLP: normalised input [B * T, H] and the residual to add; gives their sum. */
   readonly feedForward: (
     p: ParameterScope,
@@ -198,14 +204,16 @@ function attend(
     const rotated = rope(k, pass.positions, rotation);
     pass.trace?.(`layer${layer}.key`, rotated);
     pass.trace?.(`layer${layer}.value`, v);
-    mixed = attention({ tensor: q }, { tensor: rotated }, { tensor: v }, {
-      batch: pass.batch,
-      queries: rows,
-      keys: rows,
-      heads,
-      keyHeads,
-      headSize,
-    }, { causal: true, ...(pass.keyLengths === undefined ? {} : { keyLengths: pass.keyLengths }) });
+    const { batch, prefixes, keyLengths } = pass, sizes = { batch, heads, keyHeads, headSize };
+    mixed = prefixes === undefined
+      ? attention(
+        { tensor: q },
+        { tensor: rotated },
+        { tensor: v },
+        { ...sizes, queries: rows, keys: rows },
+        { causal: true, ...(keyLengths === undefined ? {} : { keyLengths }) },
+      )
+      : attendShared(q, rotated, v, sizes, prefixes, keyLengths);
   } else {
     const { store, before, length } = pass.cache;
     const keys = store.keys[layer]!, values = store.values[layer]!;
@@ -247,8 +255,8 @@ function decoderLayer(
  * Runs the decoder on embedded tokens.
  *
  * @param p Parameters below `model.`.
- * @param embedded Input rows [B * T, H].
- * @returns Hidden states after the final norm, [B * T, H].
+ * @param embedded Input rows [B * T, H], behind those of shared prefixes.
+ * @returns Hidden states after the final norm, as many.
  */
 export function llama(
   p: ParameterScope,

@@ -84,6 +84,14 @@ export {
   samPromptParameters,
   samPromptTokens,
 } from "./sam_prompt.ts";
+export {
+  type Continuation,
+  sampleOf,
+  type SharedLayout,
+  sharedLayout,
+  type SharedStart,
+} from "./shared_layout.ts";
+export { sharedPositions, type SharedPrefixes, sharedPrefixes } from "./shared_prefix.ts";
 export { type Trace, traceAt, TraceCollector } from "./trace.ts";
 export { type Trained, trainedEntries } from "./trained_entries.ts";
 export { type LayerInit, type SpecMaker, specMaker, usualInit } from "./specs.ts";

@@ -4,12 +4,28 @@
  * @module
  */
 import { gatherProgram } from "../kernels/gather.ts";
-import { chainProgram, chainSumProgram } from "../kernels/gather_gradient.ts";
+import { chainOf, chainProgram, chainSumProgram } from "../kernels/gather_gradient.ts";
 import { packedLayout } from "../kernels/quantise.ts";
 import { fillWords } from "./strided_copy.ts";
 import { note } from "./tape.ts";
-import { empty, shapeText, Tensor } from "./tensor.ts";
+import type { Device } from "../device/mod.ts";
+import { empty, shapeText, Tensor, tensor } from "./tensor.ts";
 import type { Weight } from "./weight.ts";
+
+/** Entries of an index with the next one that names the same row, for indices that the host has made. */
+const chains = new WeakMap<Tensor, Uint32Array<ArrayBuffer>>();
+
+/**
+ * An index for {@linkcode gatherRows} that never changes: equal entries are linked here, in one pass, and not on the device, in
+ * one for every entry. Worth it for indices of thousands of entries that gradients go back through.
+ *
+ * @returns i32 [n].
+ */
+export function rowIndex(device: Device, rows: Int32Array<ArrayBuffer>): Tensor {
+  const index = tensor(device, rows);
+  chains.set(index, chainOf(rows));
+  return index;
+}
 
 /**
  * The rows of `source` that `index` names, as floats. An index that is negative or too large gives a row of zeros.
@@ -80,14 +96,19 @@ function sumByRow(x: Tensor, index: Tensor, rows: number): Tensor {
   const y = empty(device, [rows, columns], "f32", "gather gradient");
   fillWords(y, 0, y.size, 0);
   if (x.size === 0) return y;
-  const next = empty(device, [count], "u32", "gather chain");
-  device.dispatch(
-    chainProgram(),
-    { index: index.range, next: next.range },
-    { count },
-    [Math.ceil(count / 64)],
-    { bytes: 8 * count },
-  );
+  const known = chains.get(index);
+  const next = known === undefined
+    ? empty(device, [count], "u32", "gather chain")
+    : tensor(device, known);
+  if (known === undefined) {
+    device.dispatch(
+      chainProgram(),
+      { index: index.range, next: next.range },
+      { count },
+      [Math.ceil(count / 64)],
+      { bytes: 8 * count },
+    );
+  }
   const steps = Math.ceil(columns / 4);
   device.dispatch(
     chainSumProgram(),

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { pretending, variants } from "../kernels/variant_testing.ts";
 import { assertCloseTo, deviceTest, normals } from "../kernels/kernel_testing.ts";
 import { unaryFunctions } from "../kernels/elementwise.ts";
-import { gatherRows } from "./gather.ts";
+import { gatherRows, rowIndex } from "./gather.ts";
 import { checkGradients } from "./gradient_testing.ts";
 import { linear } from "./linear.ts";
 import { timesWeight } from "./linear_gradient.ts";
@@ -121,16 +121,19 @@ deviceTest("batched products, with a right operand per batch entry or shared", a
 deviceTest("gathered rows: repeated indices sum, those outside are dropped", async (device) => {
   for (const [rows, columns] of [[1, 1], [5, 7], [11, 8]] as const) {
     const index = Int32Array.from([0, 3, -1, 3, 0, 3, 99, 4, 0].map((i) => i % (rows + 3)));
-    for (const kind of ["weight", "tensor"]) {
+    // The one index is linked on the device, the other on the host.
+    for (
+      const [kind, make] of [["weight", tensor], ["tensor", tensor], ["tensor", rowIndex]] as const
+    ) {
       await checkGradients(device, {
-        what: `${kind} ${[rows, columns]}`,
+        what: `${kind} ${[rows, columns]} ${make.name}`,
         inputs: {
           table: {
             shape: [rows, columns],
             ...(kind === "weight" ? { weight: "f32" as const } : {}),
           },
         },
-        operation: ({ table }) => gatherRows(table, tensor(device, index)),
+        operation: ({ table }) => gatherRows(table, make(device, index)),
         reference: ({ table }) =>
           [...index].flatMap((row) =>
             Array.from(

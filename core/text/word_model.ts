@@ -11,7 +11,7 @@ import { buildSentencePieceModel } from "./sentencepiece_model.ts";
  * piece, again and again; among equal ones the first in order of appearance.
  */
 function merges(words: readonly string[], count: number): string[] {
-  const spelled = [...new Set(words)].map((word) => [...spaceSymbol + word]);
+  const spelled = [...new Set(words)].map((word) => [...word]);
   const found: string[] = [];
   while (found.length < count) {
     const counts = new Map<string, number>();
@@ -43,12 +43,14 @@ const before = 259;
  *
  * @param words What is frequent in the texts of the model. A piece that two merges give counts once.
  * @param characters Pieces of their own, besides the space.
+ * @param inside What is frequent behind other characters, such as names in brackets.
  * @throws {RangeError} when the size has no room for the characters.
  */
 export function wordModel(
   words: readonly string[],
   characters: readonly string[],
   size: number,
+  inside: readonly string[] = [],
 ): Uint8Array {
   const single = [spaceSymbol, ...characters], count = size - before;
   if (!Number.isSafeInteger(size) || count < single.length) {
@@ -58,7 +60,8 @@ export function wordModel(
       }`,
     );
   }
-  const merged = [...new Set(merges(words, count - single.length))];
+  const spaced = words.map((word) => spaceSymbol + word);
+  const merged = [...new Set(merges([...spaced, ...inside], count - single.length))];
   const filler = Array.from(
     { length: count - single.length - merged.length },
     (_, i) => String.fromCodePoint(0xe000 + i),

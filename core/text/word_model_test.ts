@@ -11,4 +11,6 @@ Deno.test("frequent words are one piece, sizes are exact, other text is spelled"
   const bare = SentencePiece.parse(wordModel(words, characters, 259 + 27), "bare");
   assertEquals(bare.encodePieces("lung"), ["▁", "l", "u", "n", "g"]);
   assertThrows(() => wordModel(words, characters, 280), RangeError);
+  const tags = SentencePiece.parse(wordModel(words, [...characters, "["], 320, ["left"]), "tags");
+  assertEquals(tags.encodePieces("[left left"), ["▁", "[", "left", "▁left"]);
 });

@@ -20,6 +20,7 @@ export * from "./region.ts";
 export { makeCompanions } from "./release_files.ts";
 export * from "./request.ts";
 export * from "./retrieval.ts";
+export * from "./shared_batch.ts";
 export * from "./stage_run.ts";
 export { type StageModel, stageModel } from "./stage_start.ts";
 export * from "./stages.ts";

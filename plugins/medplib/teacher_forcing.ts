@@ -6,7 +6,7 @@
  */
 import { thresholdMask } from "./postprocess.ts";
 import type { Mask } from "@medvlm/core";
-import type { Parameters } from "@medvlm/core/nn";
+import { type Parameters, sampleOf } from "@medvlm/core/nn";
 import { argmax, crossEntropy, type Tensor, tensor } from "@medvlm/core/tensor";
 import type { MedplibConfig } from "./config.ts";
 import { evaluationRouting } from "./language.ts";
@@ -49,7 +49,7 @@ export async function forcedAnswers(
   const chosen = await choosing;
   const right = Array.from({ length: batch.size }, () => true);
   batch.targetRows.forEach((row, i) => {
-    if (chosen[i] !== batch.targets[i]) right[Math.floor(row / batch.length)] = false;
+    if (chosen[i] !== batch.targets[i]) right[sampleOf(batch, row)] = false;
   });
   const masks: Mask[] = [];
   for (const { members, logits } of decoding) {

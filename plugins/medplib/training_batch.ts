@@ -4,6 +4,7 @@
  * @module
  */
 import { InputError, type Mask } from "@medvlm/core";
+import type { SharedLayout } from "@medvlm/core/nn";
 import type { MedplibConfig } from "./config.ts";
 import { type VisualInput, type VisualStack, visualStack } from "./icl.ts";
 import { joined } from "./joined.ts";
@@ -15,7 +16,9 @@ import type { TrainingSample } from "./training_sample.ts";
 export interface MaskTarget {
   /** Sample of the batch. */
   readonly sample: number;
-  /** Row of the batch's [B * T] hidden states that becomes the mask: the one before `<SEG>`. */
+  /** Picture of the batch's `samPixels`. */
+  readonly picture: number;
+  /** Row of the batch's hidden states that becomes the mask: the one before `<SEG>`. */
   readonly row: number;
   /** Size of the picture inside the pixel encoder's input. */
   readonly resized: Size;
@@ -23,20 +26,22 @@ export interface MaskTarget {
   readonly mask: Mask;
 }
 
-/** A batch on the host. Row numbers count through [B, T]. */
+/** A batch on the host. Row numbers count through shared prefixes, where there are any, and then through [B, T]. */
 export interface TrainingBatch {
   /** Samples, B. */
   readonly size: number;
-  /** Rows per sample after splicing and padding, T. */
+  /** Rows per sample after splicing and padding, T, without a shared prefix. */
   readonly length: number;
+  /** Beginnings that several samples share. */
+  readonly prefixes?: SharedLayout["prefixes"];
   /** Token ids of all samples one after the other, padding included, without placeholders [N]. */
   readonly tokens: Int32Array<ArrayBuffer>;
   /**
-   * Where each row of the batch comes from [B * T]: a token of `tokens`, then N + a row of the images, then of the masks (in
+   * Where each row of the batch comes from: a token of `tokens`, then N + a row of the images, then of the masks (in
    * order of the samples), then a region; -1 for zeros.
    */
   readonly source: Int32Array<ArrayBuffer>;
-  /** Rows in use of each sample [B]. */
+  /** Rows in use of each sample [B], a shared prefix included. */
   readonly lengths: Uint32Array<ArrayBuffer>;
   /** Rows whose prediction counts, and what they should predict. */
   readonly targetRows: Int32Array<ArrayBuffer>;
@@ -50,9 +55,7 @@ export interface TrainingBatch {
     readonly image: number;
     readonly cells: readonly (readonly [number, number])[];
   }[];
-  /** Samples with masks, in the order of `samPixels`. */
-  readonly maskSamples: readonly number[];
-  /** Inputs of the pixel encoder for `maskSamples` [M, 3, S, S]. */
+  /** Inputs of the pixel encoder [M, 3, S, S], of pictures that masks are wanted of. */
   readonly samPixels: Float32Array<ArrayBuffer>;
   /** Masks wanted, sample by sample. */
   readonly masks: readonly MaskTarget[];
@@ -138,6 +141,7 @@ export function trainingBatch(
   const length = Math.max(...rows.map((own) => own.length));
   const source = new Int32Array(samples.length * length).fill(-1);
   const targetRows: number[] = [], targets: number[] = [];
+  const pictures: Float32Array[] = [];
   rows.forEach((own, b) => {
     source.set(own, b * length);
     labels[b]!.forEach((label, row) => {
@@ -145,16 +149,18 @@ export function trainingBatch(
       targetRows.push(b * length + row - 1);
       targets.push(label);
     });
-    samples[b]!.masks.forEach((mask, m) =>
+    const { masks: wanted, samPixels, resized } = samples[b]!;
+    if (wanted.length > 0) pictures.push(samPixels!);
+    wanted.forEach((mask, m) =>
       masks.push({
         sample: b,
+        picture: pictures.length - 1,
         row: b * length + segRows[b]![m]!,
-        resized: samples[b]!.resized!,
+        resized: resized!,
         mask,
       })
     );
   });
-  const maskSamples = samples.flatMap((sample, b) => sample.masks.length > 0 ? [b] : []);
   return {
     size: samples.length,
     length,
@@ -165,8 +171,7 @@ export function trainingBatch(
     targets: Int32Array.from(targets),
     visual,
     regions,
-    maskSamples,
-    samPixels: joined(maskSamples.map((b) => samples[b]!.samPixels!)),
+    samPixels: joined(pictures),
     masks,
   };
 }

@@ -4,7 +4,15 @@
  *
  * @module
  */
-import { linearLayer, llama, type Parameters, projection, type Trace } from "@medvlm/core/nn";
+import {
+  linearLayer,
+  llama,
+  type Parameters,
+  projection,
+  sharedPositions,
+  sharedPrefixes,
+  type Trace,
+} from "@medvlm/core/nn";
 import {
   add,
   concat,
@@ -15,6 +23,7 @@ import {
   iouLoss,
   pixelLoss,
   resizeBilinear,
+  rowIndex,
   sampleGridMeans,
   scale,
   slice,
@@ -94,7 +103,7 @@ function regionFeatures(
   );
 }
 
-/** Input rows of the decoder [B * T, H]: token, image, mask and region rows in their places, zeros as padding. */
+/** Input rows of the decoder, those of shared prefixes and then [B * T, H]: token, image, mask and region rows in their places, zeros as padding. */
 export function embedBatch(
   p: Parameters,
   batch: TrainingBatch,
@@ -104,11 +113,11 @@ export function embedBatch(
   const { device } = p;
   const { rows: visual, features } = visualRows(p, batch.visual, config, trace);
   const rows = [
-    gatherRows(p.weight("model.embed_tokens.weight"), tensor(device, batch.tokens)),
+    gatherRows(p.weight("model.embed_tokens.weight"), rowIndex(device, batch.tokens)),
     visual,
   ];
   if (batch.regions.length > 0) rows.push(regionFeatures(p, features, batch));
-  const embedded = gatherRows(concat(rows, 0), tensor(device, batch.source));
+  const embedded = gatherRows(concat(rows, 0), rowIndex(device, batch.source));
   trace?.("inputs_embeds", embedded);
   return embedded;
 }
@@ -148,10 +157,10 @@ export function batchMasks(
   const { device } = p;
   const sam = p.at(names.sam);
   const side = config.sam.imageSize;
-  const pixels = tensor(device, batch.samPixels, [batch.maskSamples.length, 3, side, side]);
+  const pixels = tensor(device, batch.samPixels).reshape(-1, 3, side, side);
   const images = pixelEmbeddings(sam, pixels, config);
-  // One image per mask, the same one again for several masks of a sample.
-  const index = Int32Array.from(batch.masks, ({ sample }) => batch.maskSamples.indexOf(sample));
+  // One image per mask, the same one again for several masks of a picture.
+  const index = Int32Array.from(batch.masks, ({ picture }) => picture);
   const repeated = gatherRows(images.reshape(images.shape[0]!, -1), tensor(device, index))
     .reshape(batch.masks.length, ...images.shape.slice(1));
   const rows = tensor(device, Int32Array.from(batch.masks, ({ row }) => row));
@@ -220,7 +229,7 @@ function maskLosses(
 
 /** What the decoder makes of a batch. */
 export interface DecodedBatch {
-  /** After the final norm, [B * T, H]. */
+  /** After the final norm, as many rows as {@linkcode embedBatch} gives. */
   readonly hidden: Tensor;
   /** Of the rows whose prediction counts, [targets, vocabulary]. */
   readonly logits: Tensor;
@@ -236,19 +245,19 @@ export function decodeBatch(
   { routing, recompute = false, trace }: Omit<LossOptions, "weights">,
 ): DecodedBatch {
   const { device } = p;
-  const { size, length } = batch;
-  const rowPositions = Uint32Array.from({ length: size * length }, (_, i) => i % length);
+  const { size, length, prefixes } = batch;
   const auxiliary: Tensor[] = [];
   const hidden = llama(p.at("model."), embedBatch(p, batch, config, trace), config.llama, {
     batch: size,
-    positions: tensor(device, rowPositions),
+    positions: tensor(device, sharedPositions(prefixes, size, length)),
     keyLengths: tensor(device, batch.lengths),
+    ...(prefixes && { prefixes: sharedPrefixes(device, prefixes, length) }),
     feedForward: feedForwardOf(config, routing),
     auxiliary: (loss) => auxiliary.push(loss),
     recompute,
     trace,
   });
-  const predicting = gatherRows(hidden, tensor(device, batch.targetRows));
+  const predicting = gatherRows(hidden, rowIndex(device, batch.targetRows));
   return { hidden, logits: projection(p.at(""), "lm_head", predicting), auxiliary };
 }
 

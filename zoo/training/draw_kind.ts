@@ -1,5 +1,5 @@
 /**
- * Draws by shares.
+ * Draws by shares and by groups.
  *
  * @module
  */
@@ -16,4 +16,9 @@ export function drawKind<K extends string>(
     if (left < 0) return kind;
   }
   return shares.at(-1)![0];
+}
+
+/** Those of some that are alike in something: every such group is as likely, whatever its size. */
+export function pickAlike<T>(some: readonly T[], key: (one: T) => string, random: Random): T[] {
+  return random.pick([...Map.groupBy(some, key).values()]);
 }

@@ -59,8 +59,8 @@ export interface PartRow {
   readonly name: string;
   /** What is learned. */
   readonly purpose: string;
-  /** How. */
-  readonly settings: PartRecipe;
+  /** How; `each` is how many conversations there are about each picture of a batch. */
+  readonly settings: PartRecipe & { readonly each?: number };
 }
 
 /** Minutes that the steps of a part took by its log; not a number without one. */
@@ -82,9 +82,12 @@ async function partTable(
   const table = [
     "| part | what is learned | steps | batch | highest rate | time |",
     "| --- | --- | --- | --- | --- | --- |",
-    ...parts.map(({ name, purpose, settings: { steps, batch, rate } }, i) =>
-      `| ${name} | ${purpose} | ${steps} | ${batch} | ${rate} | ${times[i]!.toFixed(0)} min |`
-    ),
+    ...parts.map(({ name, purpose, settings: { steps, batch, each, rate } }, i) => {
+      const size = each === undefined ? batch : `${batch} × ${each}`;
+      return `| ${name} | ${purpose} | ${steps} | ${size} | ${rate} | ${
+        times[i]!.toFixed(0)
+      } min |`;
+    }),
   ].join("\n");
   return { table, minutes: times.reduce((sum, one) => sum + one, 0) };
 }

@@ -7,7 +7,7 @@ import { stages } from "@medvlm/medplib/parts";
 import { cardText, figureTable, type PartRow, percent } from "./figures.ts";
 import { medplibRecipe } from "./medplib_recipe.ts";
 import type { MedplibReport } from "./medplib_report.ts";
-import { patchPart } from "./medplib_run.ts";
+import { patchPart, talkPart } from "./medplib_run.ts";
 
 const parts: readonly PartRow[] = [
   { name: "sam", purpose: "SAM-Med2D: masks from points and boxes", settings: medplibRecipe.sam },
@@ -32,10 +32,15 @@ const parts: readonly PartRow[] = [
     settings,
   })),
   {
-    name: "conversations",
-    purpose: "language model: captions, questions, regions, requests about pictures",
-    settings: medplibRecipe.conversations,
+    name: "words",
+    purpose: "projector: rows of patches matched with the language model's words for them",
+    settings: medplibRecipe.words,
   },
+  ...medplibRecipe.conversations.map((settings, round) => ({
+    name: talkPart(round),
+    purpose: `language model: ${round === 0 ? "closed questions" : "all conversations"} about pictures`,
+    settings,
+  })),
   ...stages.map(({ name, purpose }) => ({
     name,
     purpose,

@@ -51,33 +51,54 @@ Deno.test("a picture is taught by conversations that fit the model", () => {
   }
 });
 
-Deno.test("the same step draws the same conversations, by their shares", () => {
+Deno.test("the same step draws the same conversations, by their shares, long answers among themselves", () => {
   const pool = taughtPictures(teaching, source);
-  const draw = (step: number, count = 16) => drawLessons(pool, mix, count, stepRandom(5, step, 1));
-  assertEquals(draw(7).map(({ lesson }) => lesson.ids), draw(7).map(({ lesson }) => lesson.ids));
-  const counts = new Map<Lesson, number>();
-  for (const { lesson } of draw(0, 2600)) {
-    counts.set(lesson.lesson, (counts.get(lesson.lesson) ?? 0) + 1);
+  const draw = (step: number, pictures = 8) =>
+    drawLessons(pool, mix, { pictures, each: 4 }, stepRandom(5, step, 1));
+  const idsOf = (step: number) => draw(step).map(({ lessons }) => lessons.map(({ ids }) => ids));
+  assertEquals(idsOf(7), idsOf(7));
+  const long = new Set<Lesson>(["caption", "report"]);
+  let longBatches = 0;
+  const steps = 300;
+  for (let step = 0; step < steps; step++) {
+    const drawn = draw(step, 3);
+    assertEquals(drawn.length, 3);
+    const kinds = drawn.flatMap(({ lessons }) => lessons.map(({ lesson }) => lesson));
+    const isLong = long.has(kinds[0]!);
+    assertEquals(kinds.every((kind) => long.has(kind) === isLong), true);
+    assertEquals(drawn.every(({ lessons }) => new Set(lessons).size === lessons.length), true);
+    assertEquals(drawn.every(({ lessons }) => lessons.length === (isLong ? 1 : 4)), true);
+    if (isLong) longBatches++;
   }
-  for (const [kind, share] of Object.entries(mix)) {
-    const got = counts.get(kind as Lesson)! / 2600;
-    assertEquals(Math.abs(got - share / 13) < 0.04, true, `${kind} ${got}`);
+  assertEquals(Math.abs(longBatches / steps - 2 / 13) < 0.06, true, `${longBatches}`);
+  const counts = new Map<Lesson, number>(), all = { pictures: 3000, each: 1 };
+  for (
+    const { lessons: [one] } of drawLessons(pool, { closed: 3, open: 1 }, all, stepRandom(5, 0, 1))
+  ) {
+    counts.set(one!.lesson, (counts.get(one!.lesson) ?? 0) + 1);
   }
+  assertEquals(Math.abs(counts.get("closed")! / 3000 - 0.75) < 0.04, true);
 });
 
 Deno.test("a batch has every sample's pixels, regions and masks in place", () => {
   const pool = taughtPictures(teaching, source);
-  const chosen = drawLessons(pool, mix, 24, stepRandom(5, 0, 1));
+  const short = { closed: 3, open: 2, region: 2, structure: 2, finding: 2 };
+  const chosen = drawLessons(pool, short, { pictures: 6, each: 5 }, stepRandom(5, 0, 1));
   const batch = lessonBatch(teaching, chosen);
-  assertEquals(batch.size, 24);
-  assertEquals(batch.visual.pixels.length, 24 * 3 * config.clip.imageSize ** 2);
-  const masked = chosen.flatMap(({ lesson }, b) => lesson.mask === undefined ? [] : [b]);
-  assertEquals([...batch.maskSamples], masked);
+  const all = chosen.flatMap(({ lessons }, picture) => lessons.map((one) => ({ ...one, picture })));
+  assertEquals(batch.size, all.length);
+  assertEquals(batch.visual.pixels.length, 6 * 3 * config.clip.imageSize ** 2);
+  const masked = all.flatMap(({ mask }, b) => mask === undefined ? [] : [b]);
   assertEquals(batch.masks.map(({ sample }) => sample), masked);
-  assertEquals(batch.samPixels.length, masked.length * 3 * config.sam.imageSize ** 2);
+  const shown = [...new Set(masked.map((b) => all[b]!.picture))];
+  assertEquals(batch.samPixels.length, shown.length * 3 * config.sam.imageSize ** 2);
   assertEquals(
-    batch.regions.map(({ sample }) => sample),
-    chosen.flatMap(({ lesson }, b) => lesson.cells === undefined ? [] : [b]),
+    batch.masks.map(({ picture }) => shown[picture]),
+    masked.map((b) => all[b]!.picture),
+  );
+  assertEquals(
+    batch.regions.map(({ sample, image }) => [sample, image]),
+    all.flatMap(({ cells, picture }, b) => cells === undefined ? [] : [[b, picture]]),
   );
   // The row before <SEG> becomes the mask.
   const seg = tokenizer.tokenToId("<SEG>");
@@ -97,7 +118,7 @@ Deno.test("masks of several instances are joined, and kinds that nobody has are 
     prevalence: { normal: 1, each: 0 },
   });
   assertThrows(
-    () => drawLessons(pool, { finding: 1 }, 1, stepRandom(1, 1, 1)),
+    () => drawLessons(pool, { finding: 1 }, { pictures: 1, each: 1 }, stepRandom(1, 1, 1)),
     RangeError,
     "kind finding",
   );

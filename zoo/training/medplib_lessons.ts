@@ -201,18 +201,17 @@ export function lessonPlans(phantom: ChestPhantom, teaching: Teaching): LessonPl
       answer: report.attributes!.findings!,
     },
   };
-  // Training and evaluation of the official code differ in a few words of the system text: a small model learns both.
-  return [caption, listDraft(phantom), ...examples.flatMap(draftsOf)].map(
-    (draft, n): LessonPlan => {
-      const { lesson, topic, example: { answer } } = draft;
-      const template = (n + phantom.index) % 2 === 0 ? "llava_v1" : "vicuna_v1";
-      let prepared: PreparedLesson | undefined;
-      return {
-        lesson,
-        topic,
-        answer,
-        prepared: () => prepared ??= prepareLesson(teaching, draft, size, template),
-      };
-    },
-  );
+  // Training and evaluation of the official code differ in a few words of the system text: a small model learns both. All
+  // conversations about a picture have the same, so that a batch can share them.
+  const template = phantom.index % 2 === 0 ? "llava_v1" : "vicuna_v1";
+  return [caption, listDraft(phantom), ...examples.flatMap(draftsOf)].map((draft): LessonPlan => {
+    const { lesson, topic, example: { answer } } = draft;
+    let prepared: PreparedLesson | undefined;
+    return {
+      lesson,
+      topic,
+      answer,
+      prepared: () => prepared ??= prepareLesson(teaching, draft, size, template),
+    };
+  });
 }

@@ -8,12 +8,12 @@ import type { Parameters } from "@medvlm/core/nn";
 import type { Tensor } from "@medvlm/core/tensor";
 import { forcedAnswers } from "@medvlm/medplib/parts";
 import { majority } from "./figures.ts";
-import { type ChosenLesson, lessonBatch, type TaughtPicture } from "./medplib_data.ts";
+import { type ChosenPicture, lessonBatch, type TaughtPicture } from "./medplib_data.ts";
 import type { Lesson, Teaching } from "./medplib_lessons.ts";
 import type { Pool } from "./pool.ts";
 
-/** Conversations per pass. */
-const batchSize = 16;
+/** Pictures per pass. */
+const picturesAtOnce = 8;
 
 /** Share of right answers by kind of conversation, and mean Dice of masks by what is segmented and over all. */
 export interface MedplibProbe {
@@ -38,36 +38,33 @@ export async function probeMedplib(
   pool: Pool<TaughtPicture>,
   kinds: readonly Lesson[],
 ): Promise<MedplibProbe> {
-  const all: ChosenLesson[] = [];
-  for (let n = 0; n < pool.size; n++) {
-    const picture = pool.at(n);
-    for (const kind of kinds) {
-      // One wording of each topic is enough of long answers.
-      const plans = picture.lessons.get(kind) ?? [];
-      for (const plan of kind === "caption" ? plans.slice(0, 1) : plans) {
-        const lesson = plan.prepared();
-        // Nothing is learned, and nothing can be known, of a region that no cell of the grid lies in.
-        if (lesson.cells?.length !== 0) all.push({ picture, lesson });
-      }
-    }
-  }
   const right = new Map<string, number[]>(), answers = new Map<string, string[]>();
   const dice = new Map<string, number[]>();
   const push = <T>(map: Map<string, T[]>, key: string, value: T) =>
     map.set(key, [...map.get(key) ?? [], value]);
-  for (let first = 0; first < all.length; first += batchSize) {
-    const some = all.slice(first, first + batchSize);
-    const batch = lessonBatch(teaching, some);
-    const found = await forcedAnswers(parameters, batch, teaching.config, positions);
-    let mask = 0;
-    some.forEach(({ lesson }, i) => {
-      push(right, lesson.lesson, found.right[i] ? 1 : 0);
-      push(answers, lesson.lesson, lesson.answer);
-      if (lesson.mask === undefined) return;
-      const score = maskDice(maskCounts(found.masks[mask++]!.data, lesson.mask.data));
-      push(dice, lesson.topic, score);
-      push(dice, "all", score);
-    });
+  const pictures = Array.from({ length: pool.size }, (_, n) => pool.at(n));
+  for (const kind of kinds) {
+    const all = pictures.map((picture): ChosenPicture => {
+      // One wording of each topic is enough of long answers.
+      const plans = (picture.lessons.get(kind) ?? []).slice(0, kind === "caption" ? 1 : Infinity);
+      const lessons = plans.map((plan) => plan.prepared());
+      // Nothing is learned, and nothing can be known, of a region that no cell of the grid lies in.
+      return { picture, lessons: lessons.filter(({ cells }) => cells?.length !== 0) };
+    }).filter(({ lessons }) => lessons.length > 0);
+    for (let first = 0; first < all.length; first += picturesAtOnce) {
+      const some = all.slice(first, first + picturesAtOnce);
+      const batch = lessonBatch(teaching, some);
+      const found = await forcedAnswers(parameters, batch, teaching.config, positions);
+      let mask = 0;
+      some.flatMap(({ lessons }) => lessons).forEach((lesson, i) => {
+        push(right, lesson.lesson, found.right[i] ? 1 : 0);
+        push(answers, lesson.lesson, lesson.answer);
+        if (lesson.mask === undefined) return;
+        const score = maskDice(maskCounts(found.masks[mask++]!.data, lesson.mask.data));
+        push(dice, lesson.topic, score);
+        push(dice, "all", score);
+      });
+    }
   }
   const means = (map: ReadonlyMap<string, number[]>) =>
     Object.fromEntries([...map].map(([name, values]) => [name, mean(values)]));

@@ -8,8 +8,10 @@ import type { Mix } from "./medplib_data.ts";
 import type { PartRecipe } from "./part_runner.ts";
 import type { PhantomSource } from "./pool.ts";
 
-/** A stage of the paper on phantoms. */
+/** A stage of the paper on phantoms; `batch` counts pictures. */
 export interface StageRecipe extends PartRecipe {
+  /** Most conversations about each picture of a batch. Default 1. */
+  readonly each?: number;
   /** Kinds of conversation with their shares. */
   readonly mix: Mix;
 }
@@ -30,11 +32,13 @@ export interface MedplibRecipe {
   readonly clip: PartRecipe;
   /** Patches of the vision tower and names of what they show: cosines one after the other. */
   readonly patches: readonly PartRecipe[];
+  /** Rows of the projector and the language model's words for what is on their patches. */
+  readonly words: PartRecipe;
   /**
    * Conversations of all kinds, without masks, projector and language model learning together: what the paper's stages start
    * from, since they tune little and a small machine has no Vicuna to begin with.
    */
-  readonly conversations: StageRecipe;
+  readonly conversations: readonly StageRecipe[];
   /** The paper's stages by name. */
   readonly stages: Readonly<Record<string, StageRecipe>>;
 }
@@ -51,35 +55,44 @@ export const medplibRecipe: MedplibRecipe = {
     { steps: 600, batch: 24, rate: 1.5e-3, warmupShare: 0.03 },
     { steps: 600, batch: 24, rate: 1e-3, warmupShare: 0.03 },
   ],
-  conversations: {
-    steps: 400,
-    batch: 16,
-    rate: 2e-3,
-    warmupShare: 0.05,
-    mix: { list: 5, closed: 4, open: 1.5, region: 2, request: 2, report: 0.5 },
-  },
+  words: { steps: 400, batch: 24, rate: 3e-3, warmupShare: 0.05 },
+  conversations: [
+    // Closed questions among other conversations took several times as long: their one token is a small part of the loss.
+    { steps: 250, batch: 12, each: 6, rate: 2e-3, warmupShare: 0.1, mix: { closed: 1 } },
+    {
+      steps: 400,
+      batch: 8,
+      each: 10,
+      rate: 1.5e-3,
+      warmupShare: 0.05,
+      mix: { closed: 5, open: 3, region: 2, request: 1, report: 0.5 },
+    },
+  ],
   stages: {
     alignment: { steps: 30, batch: 16, rate: 5e-4, warmupShare: 0.03, mix: { caption: 1 } },
     recognition: {
       steps: 100,
-      batch: 16,
+      batch: 8,
+      each: 8,
       rate: 1e-3,
       warmupShare: 0.05,
       mix: { closed: 6, open: 2, region: 3 },
     },
     grounding: {
       steps: 250,
-      batch: 12,
+      batch: 6,
+      each: 4,
       rate: 1e-3,
       warmupShare: 0.05,
       mix: { structure: 2, finding: 3 },
     },
     experts: {
-      steps: 250,
-      batch: 16,
+      steps: 300,
+      batch: 8,
+      each: 6,
       rate: 1e-3,
       warmupShare: 0.04,
-      mix: { closed: 3, open: 1, region: 2, structure: 4, finding: 4 },
+      mix: { closed: 4, open: 2, region: 2, structure: 3, finding: 3 },
     },
   },
 };

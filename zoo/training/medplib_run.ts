@@ -11,18 +11,11 @@ import {
   openCheckpoint,
   safetensorsChunks,
 } from "@medvlm/core/checkpoint";
-import {
-  clipContrastParameters,
-  initialParameters,
-  loadParameters,
-  type Parameters,
-} from "@medvlm/core/nn";
+import { initialParameters, loadParameters, type Parameters } from "@medvlm/core/nn";
 import { loadLlamaTokenizer } from "@medvlm/core/text";
 import type { TrainingTask } from "@medvlm/core/train";
 import {
   assembleExperts,
-  CLIP_STATISTICS,
-  clipFeatures,
   denseConfig,
   evaluationRouting,
   feedForwardOf,
@@ -32,24 +25,26 @@ import {
   medplibParameters,
   type MedplibStage,
   names,
-  SAM_STATISTICS,
   stages,
   StageTraining,
 } from "@medvlm/medplib/parts";
-import { conceptEmbeddings } from "./concepts.ts";
-import { type ClipModel, clipTask } from "./clip_task.ts";
-import { probeClip } from "./clip_probe.ts";
-import { initialisedForWidth } from "./decoder_init.ts";
+import { initialisedForWidth, tieKeysToQueries } from "./decoder_init.ts";
 import { languageTask } from "./language_task.ts";
 import { drawLessons, lessonBatch, type TaughtPicture, taughtPictures } from "./medplib_data.ts";
 import type { Lesson, Teaching } from "./medplib_lessons.ts";
 import { probeMedplib } from "./medplib_probe.ts";
 import type { MedplibRecipe, StageRecipe } from "./medplib_recipe.ts";
-import { type PartRecipe, PartRunner, type PartsRun, type PreparedPart } from "./part_runner.ts";
+import { type PartRecipe, PartRunner, type PartsRun } from "./part_runner.ts";
 import { type Pool, stepRandom } from "./pool.ts";
-import { probeSam } from "./sam_probe.ts";
-import { type PatchModel, patchTask, probePatches } from "./patch_task.ts";
-import { type SamModel, samPlaces, samTask } from "./sam_task.ts";
+import {
+  flatten,
+  learnContrast,
+  type Learning,
+  learnMasks,
+  learnPatches,
+  learnWords,
+  type TowerRun,
+} from "./medplib_towers.ts";
 
 /** What a run is made with. */
 export interface MedplibRun extends PartsRun {
@@ -62,8 +57,6 @@ export interface MedplibRun extends PartsRun {
 /** Weights at the end of a part. */
 export const partWeights = "model.safetensors";
 
-/** Width of the text tower, which only the contrast needs. */
-const textWidth = 64;
 /** Held-out pictures looked at while training. */
 const heldOut = 64;
 
@@ -107,23 +100,11 @@ const probed: Readonly<Record<Lesson, readonly Lesson[]>> = {
   finding: ["finding"],
 };
 
-/** What is trained of parameters, how it is measured, and what happens to them at its end. */
-interface Learning<B> extends Disposable, Omit<PreparedPart<B>, "save" | keyof AsyncDisposable> {
-  readonly finish?: () => void;
-}
-
 /** Folder of a cosine of the patches. */
 export const patchPart = (cycle: number) => `patches-${cycle + 1}`;
 
-/** All numbers of nested records by path. */
-function flatten(value: object, prefix = ""): Record<string, number> {
-  return Object.assign(
-    {},
-    ...Object.entries(value).map(([name, one]) =>
-      typeof one === "number" ? { [prefix + name]: one } : flatten(one, `${prefix}${name}.`)
-    ),
-  );
-}
+/** Folder of a part of the conversations. */
+export const talkPart = (round: number) => `conversations-${round + 1}`;
 
 class RecipeRunner {
   readonly #run: MedplibRun;
@@ -177,7 +158,11 @@ class RecipeRunner {
   async dense(after?: string): Promise<Parameters> {
     const { device, config, recipe } = this.#run;
     const specs = initialisedForWidth(medplibParameters(denseConfig(config)));
-    if (after === undefined) return await initialParameters(device, specs, recipe.seed);
+    if (after === undefined) {
+      const fresh = await initialParameters(device, specs, recipe.seed);
+      await tieKeysToQueries(fresh, config.llama);
+      return fresh;
+    }
     using source = await openCheckpoint(this.#weightsOf(after));
     return await loadParameters(device, specs, source);
   }
@@ -232,122 +217,10 @@ class RecipeRunner {
     return { ...this.#phantoms, split: "validate", count: heldOut } as const;
   }
 
-  async clip(vision: Parameters): Promise<Learning<unknown>> {
-    const { device, config, recipe } = this.#run;
-    const { tokenizer } = this.#teaching;
-    const text = {
-      vocabulary: config.llama.vocabulary,
-      hiddenSize: textWidth,
-      intermediateSize: 4 * textWidth,
-      layers: 2,
-      heads: config.clip.heads,
-      activation: config.clip.activation,
-      epsilon: config.clip.epsilon,
-      maxPositions: 256,
-    };
-    const contrastConfig = { text, projectionWidth: config.clip.hiddenSize };
-    const contrast = await initialParameters(
-      device,
-      clipContrastParameters(contrastConfig, config.clip.hiddenSize, "", "F32"),
-      recipe.seed,
-    );
-    const model: ClipModel = {
-      vision,
-      visionPrefix: names.clip,
-      visionConfig: config.clip,
-      contrast,
-      contrastConfig,
-      input: { side: config.clip.imageSize, statistics: CLIP_STATISTICS, scale: 1 / 255 },
-      tokenise: (words) => [...tokenizer.encode(words), tokenizer.endId],
-    };
-    return {
-      task: clipTask(model, {
-        source: this.#phantoms,
-        batch: recipe.clip.batch,
-        seed: recipe.seed,
-      }) as TrainingTask<unknown>,
-      betas: [0.9, 0.98],
-      evaluate: async () => flatten(await probeClip(model, this.#validation)),
-      [Symbol.dispose]: () => contrast.dispose(),
-    };
-  }
-
-  async sam(
-    parameters: Parameters,
-    { batch, masks, nameShare = 0 }: MedplibRecipe["sam"] & { readonly nameShare?: number },
-  ): Promise<Learning<unknown>> {
-    const { device, config, recipe } = this.#run;
-    const concepts = nameShare === 0 ? undefined : conceptEmbeddings(
-      device,
-      config.samDecoder.width,
-      recipe.seed,
-    );
-    const model: SamModel = {
-      parameters,
-      prefix: names.sam,
-      encoder: config.sam,
-      decoder: config.samDecoder,
-      input: { side: config.sam.imageSize, statistics: SAM_STATISTICS, scale: 1 },
-      ...(concepts === undefined ? {} : { concepts }),
-    };
-    const places = await samPlaces(model);
-    return {
-      task: samTask(model, places, {
-        source: this.#phantoms,
-        pictures: batch,
-        masks,
-        nameShare,
-        // The draws of the two parts differ.
-        seed: recipe.seed + (nameShare === 0 ? 0 : 1),
-      }) as TrainingTask<unknown>,
-      betas: [0.9, 0.999],
-      evaluate: async () =>
-        flatten({
-          ...await probeSam(model, places, this.#validation),
-          ...(nameShare === 0
-            ? {}
-            : { byName: await probeSam(model, places, this.#validation, "name") }),
-        }),
-      [Symbol.dispose]: () => {
-        places.grid.dispose();
-        concepts?.dispose();
-      },
-    };
-  }
-
-  /** @param cycle Number of the cosine; its draws are its own. */
-  patches(
-    parameters: Parameters,
-    { batch }: PartRecipe,
-    cycle: number,
-  ): Promise<Learning<unknown>> {
-    const { device, recipe, config } = this.#run;
-    const { clip, visionLayer } = config;
-    const unused = new RegExp(
-      `post_layernorm|layers\\.(${
-        Array.from({ length: -1 - visionLayer }, (_, n) => clip.layers - 1 - n).join("|")
-      })\\.`,
-    );
-    const model: PatchModel = {
-      parameters,
-      trained: parameters.specs.map(({ name }) => name).filter((name) =>
-        name.startsWith(names.clip) && !unused.test(name)
-      ),
-      patches: (pixels) => clipFeatures(parameters, pixels, config),
-      grid: clip.imageSize / clip.patchSize,
-      concepts: conceptEmbeddings(device, clip.hiddenSize, recipe.seed),
-      input: { side: clip.imageSize, statistics: CLIP_STATISTICS, scale: 1 / 255 },
-    };
-    return Promise.resolve({
-      task: patchTask(model, {
-        source: this.#phantoms,
-        batch,
-        seed: recipe.seed + cycle,
-      }) as TrainingTask<unknown>,
-      betas: [0.9, 0.98],
-      evaluate: () => probePatches(model, this.#validation),
-      [Symbol.dispose]: () => model.concepts.dispose(),
-    });
+  /** What the pretraining of towers needs. */
+  get towers(): TowerRun {
+    const { device, config, recipe: { seed } } = this.#run;
+    return { device, config, seed, phantoms: this.#phantoms, validation: this.#validation };
   }
 
   language(parameters: Parameters): Promise<Learning<unknown>> {
@@ -362,8 +235,8 @@ class RecipeRunner {
         feedForwardOf(dense, evaluationRouting(dense, device, recipe.seed)),
         {
           draw: (random) => {
-            const [chosen] = drawLessons(pool, mix, 1, random);
-            return chosen!.lesson.ids.filter((id) => id >= 0);
+            const [chosen] = drawLessons(pool, mix, { pictures: 1, each: 1 }, random);
+            return chosen!.lessons[0]!.ids.filter((id) => id >= 0);
           },
           batch: recipe.language.batch,
           seed: recipe.seed,
@@ -376,7 +249,7 @@ class RecipeRunner {
 
   async stage(
     stage: MedplibStage,
-    { mix, batch }: StageRecipe,
+    { mix, batch, each = 1 }: StageRecipe,
     parameters: Parameters,
   ): Promise<Learning<unknown>> {
     const { recipe, config: whole } = this.#run;
@@ -396,7 +269,12 @@ class RecipeRunner {
         Promise.resolve([
           lessonBatch(
             teaching,
-            drawLessons(pool, mix, batch, stepRandom(recipe.seed, step, lessons)),
+            drawLessons(
+              pool,
+              mix,
+              { pictures: batch, each },
+              stepRandom(recipe.seed, step, lessons),
+            ),
           ),
         ])
       ) as TrainingTask<unknown>,
@@ -432,15 +310,23 @@ export async function trainMedplib(run: MedplibRun): Promise<boolean> {
   const tokenizer = await loadLlamaTokenizer(memoryFolder("built-in tokenizer", companions), {
     behaviour: "4.31-legacy",
   });
-  const runner = new RecipeRunner(run, { config, tokenizer });
+  const teaching: Teaching = { config, tokenizer };
+  const runner = new RecipeRunner(run, teaching);
+  const learned = talkPart(recipe.conversations.length - 1);
   const parts: readonly (() => Promise<boolean>)[] = [
-    () => runner.part("sam", recipe.sam, () => runner.dense(), (p) => runner.sam(p, recipe.sam)),
+    () =>
+      runner.part(
+        "sam",
+        recipe.sam,
+        () => runner.dense(),
+        (p) => learnMasks(p, recipe.sam, runner.towers),
+      ),
     () =>
       runner.part(
         "concepts",
         recipe.concepts,
         () => runner.dense("sam"),
-        (p) => runner.sam(p, recipe.concepts),
+        (p) => learnMasks(p, recipe.concepts, runner.towers),
       ),
     () =>
       runner.part(
@@ -449,22 +335,36 @@ export async function trainMedplib(run: MedplibRun): Promise<boolean> {
         () => runner.dense("concepts"),
         (p) => runner.language(p),
       ),
-    () => runner.part("clip", recipe.clip, () => runner.dense("language"), (p) => runner.clip(p)),
+    () =>
+      runner.part(
+        "clip",
+        recipe.clip,
+        () => runner.dense("language"),
+        (p) => learnContrast(p, recipe.clip, runner.towers, teaching),
+      ),
     ...recipe.patches.map((settings, cycle) => () =>
       runner.part(
         patchPart(cycle),
         settings,
         () => runner.dense(cycle === 0 ? "clip" : patchPart(cycle - 1)),
-        (p) => runner.patches(p, settings, cycle),
+        (p) => Promise.resolve(learnPatches(p, settings, runner.towers, cycle)),
       )
     ),
     () =>
       runner.part(
-        "conversations",
-        recipe.conversations,
+        "words",
+        recipe.words,
         () => runner.dense(patchPart(recipe.patches.length - 1)),
-        (p) => runner.stage(together, recipe.conversations, p),
+        (p) => learnWords(p, recipe.words, runner.towers, teaching),
       ),
+    ...recipe.conversations.map((settings, round) => () =>
+      runner.part(
+        talkPart(round),
+        settings,
+        () => runner.dense(round === 0 ? "words" : talkPart(round - 1)),
+        (p) => runner.stage(together, settings, p),
+      )
+    ),
     ...stages.map((stage) => () =>
       runner.part(
         stage.name,
@@ -472,7 +372,7 @@ export async function trainMedplib(run: MedplibRun): Promise<boolean> {
         () =>
           stage.experts
             ? runner.experts()
-            : runner.dense(stage.after === "base" ? "conversations" : stage.after),
+            : runner.dense(stage.after === "base" ? learned : stage.after),
         (p) => runner.stage(stage, recipe.stages[stage.name]!, p),
       )
     ),

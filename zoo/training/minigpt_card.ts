@@ -18,7 +18,7 @@ import {
   measureReports,
   withModel,
 } from "./minigpt_report.ts";
-import { basePart, partModel, patchPart } from "./minigpt_run.ts";
+import { basePart, partModel, patchPart, wordPart } from "./minigpt_run.ts";
 
 /** A finished run. */
 export interface FinishedRun {
@@ -42,7 +42,7 @@ const modelOf = ({ folder }: FinishedRun, part: string) => `${folder}/${part}/${
 
 /** The folders of the models that have gone through the stages of the ablation. */
 const variants: Readonly<Record<keyof typeof ablation, string>> = {
-  "no stage": basePart,
+  "no stage": basePart(minigptRecipe.base.length - 1),
   "stage 2": "pfmvg-grounding-alone",
   "stage 1": "pfmvg-captioning",
   "both stages": "pfmvg-grounding",
@@ -124,14 +124,25 @@ export async function minigptCard(
 ): Promise<string> {
   const system = plugin.name as keyof typeof cards;
   const { title, baseline, stageOf } = cards[system];
-  const { phantoms, seed, base, stages } = minigptRecipe;
+  const { phantoms, seed, patches, words, base, stages } = minigptRecipe;
   const parts: PartRow[] = [
-    {
-      name: patchPart,
+    ...patches.map((settings, cycle) => ({
+      name: patchPart(cycle),
       purpose: "vision tower: patches matched with names (DenseCLIP)",
-      settings: minigptRecipe.patches,
+      settings,
+    })),
+    {
+      name: wordPart,
+      purpose: "projection: rows of patches matched with the language model's words for them",
+      settings: words,
     },
-    { name: basePart, purpose: "all of the model: the tasks of MiniGPT-v2", settings: base },
+    ...base.map((settings, cycle) => ({
+      name: basePart(cycle),
+      purpose: `${
+        settings.tower ? "all of the model" : "projection and language model"
+      }: the tasks of MiniGPT-v2`,
+      settings,
+    })),
     ...Object.entries(stages[system]).map(([name, settings]) => ({
       name: `${system}-${name}`,
       purpose: stageOf(name).purpose,

@@ -34,7 +34,8 @@ Deno.test("names and phrases are asked for where one box is right", () => {
 Deno.test("lessons become prompts of the family with answers in its grammar", () => {
   const pool = familyPictures(source);
   const mix = { identify: 1, thing: 1, phrase: 1, closed: 1 };
-  for (const example of drawFamilyLessons(pool, mix, 40, stepRandom(1, 0, 0))) {
+  const size = { pictures: 12, each: 4 };
+  for (const example of drawFamilyLessons(pool, mix, size, stepRandom(1, 0, 0))) {
     const { prompt, answer } = teachBase(example);
     assertEquals(prompt.toLowerCase().split("<imagehere>").length, 2);
     const tag = /\[(refer|vqa|identify)\]/.exec(prompt)![1];
@@ -50,7 +51,8 @@ Deno.test("a step's lessons are the same every time, and long answers are among 
   const mix = { caption: 1, report: 1, closed: 2, thing: 2 } as const;
   const kinds = new Set<boolean>();
   for (let step = 0; step < 20; step++) {
-    const draw = () => drawFamilyLessons(pool, mix, 8, stepRandom(1, step, 0));
+    const size = { pictures: 4, each: 3 };
+    const draw = () => drawFamilyLessons(pool, mix, size, stepRandom(1, step, 0));
     const drawn = draw();
     assertEquals(
       draw().map(({ id, prompt }) => id + prompt),
@@ -58,10 +60,17 @@ Deno.test("a step's lessons are the same every time, and long answers are among 
     );
     const long = drawn.map(({ task }) => task === "caption" || task === "report");
     assertEquals(new Set(long).size, 1);
+    // Lessons about a picture follow each other, none twice.
+    assertEquals(drawn.length, long[0] ? 4 : 12);
+    assertEquals(new Set(drawn.map(({ image }) => image)).size <= 4, true);
     kinds.add(long[0]!);
   }
   assertEquals(kinds.size, 2);
   const none = familyPictures({ ...source, count: 2, prevalence: { normal: 1, each: 0 } });
   const only = { phrase: 1 } as Partial<Record<FamilyLesson, number>>;
-  assertThrows(() => drawFamilyLessons(none, only, 1, stepRandom(1, 0, 0)), RangeError, "phrase");
+  assertThrows(
+    () => drawFamilyLessons(none, only, { pictures: 1, each: 1 }, stepRandom(1, 0, 0)),
+    RangeError,
+    "phrase",
+  );
 });

@@ -1,6 +1,6 @@
 /**
- * How the small PFMVG and PeFoMed that ship are trained: one base for both, its vision tower first and then all of it learning
- * what MiniGPT-v2 was trained for, then the stages of each paper, all on chest phantoms. Numbers only; `minigpt_run.ts` carries them out.
+ * How the small PFMVG and PeFoMed that ship are trained: one base for both, its vision tower first, then what
+ * MiniGPT-v2 was trained for, then the stages of each paper, all on chest phantoms. Numbers only; `minigpt_run.ts` carries them out.
  *
  * @module
  */
@@ -8,10 +8,18 @@ import type { FamilyMix } from "./minigpt_lessons.ts";
 import type { PartRecipe } from "./part_runner.ts";
 import type { PhantomSource } from "./pool.ts";
 
-/** A stage on phantoms. */
+/** A stage on phantoms; `batch` counts pictures. */
 export interface FamilyPart extends PartRecipe {
+  /** Most lessons about each picture of a batch. Default 1. */
+  readonly each?: number;
   /** Kinds of lesson with their shares. */
   readonly mix: FamilyMix;
+}
+
+/** A part of the base. */
+export interface BasePart extends FamilyPart {
+  /** Whether the vision tower learns too, which it should do only with a language model that can read it. */
+  readonly tower: boolean;
 }
 
 /** The recipe of the family. */
@@ -20,44 +28,56 @@ export interface MinigptRecipe {
   readonly seed: number;
   /** Phantoms to train on; tests draw from other parts of the same seed. */
   readonly phantoms: Omit<PhantomSource, "seed" | "split">;
-  /** Patches of the vision tower and names of what they show. */
-  readonly patches: PartRecipe;
-  /** The base. */
-  readonly base: FamilyPart;
+  /** Patches of the vision tower and names of what they show: cosines one after the other. */
+  readonly patches: readonly PartRecipe[];
+  /** Rows of the projection and the language model's words for what is on their patches. */
+  readonly words: PartRecipe;
+  /** The base: cosines one after the other. */
+  readonly base: readonly BasePart[];
   /** Stages of the systems: by the system's name, then by that of its stage. */
   readonly stages: Readonly<Record<"pfmvg" | "pefomed", Readonly<Record<string, FamilyPart>>>>;
 }
 
+/** What MiniGPT-v2 was trained for. */
+const tasks: FamilyMix = {
+  closed: 4,
+  open: 2,
+  identify: 2,
+  thing: 3,
+  phrase: 4,
+  caption: 0.8,
+  report: 0.8,
+};
+
 /** Stages in these recipes: what they are taught, and how much of it. */
-const stage = (steps: number, mix: FamilyMix): FamilyPart => ({
-  steps,
-  batch: 24,
-  rate: 2e-3,
-  warmupShare: 0.05,
-  mix,
-});
+const stage = (
+  steps: number,
+  [batch, each]: readonly [pictures: number, each: number],
+  mix: FamilyMix,
+): FamilyPart => ({ steps, batch, each, rate: 1e-3, warmupShare: 0.05, mix });
 
 /** The recipe of the checkpoints that ship. */
 export const minigptRecipe: MinigptRecipe = {
   seed: 20261129,
   phantoms: { size: 112, count: 4000 },
-  patches: { steps: 800, batch: 24, rate: 1.5e-3, warmupShare: 0.03 },
-  base: {
-    steps: 2000,
-    batch: 24,
-    rate: 1.5e-3,
-    warmupShare: 0.03,
-    mix: { closed: 3, open: 2, identify: 3, thing: 5, caption: 1.5, report: 1.5 },
-  },
+  patches: [
+    { steps: 800, batch: 24, rate: 1.5e-3, warmupShare: 0.03 },
+    { steps: 800, batch: 24, rate: 1e-3, warmupShare: 0.03 },
+  ],
+  words: { steps: 400, batch: 24, rate: 3e-3, warmupShare: 0.05 },
+  base: [
+    { steps: 700, batch: 8, each: 6, rate: 2e-3, warmupShare: 0.05, mix: tasks, tower: false },
+    { steps: 500, batch: 8, each: 6, rate: 1e-3, warmupShare: 0.05, mix: tasks, tower: true },
+  ],
   stages: {
     pfmvg: {
-      captioning: stage(100, { caption: 1, report: 1 }),
-      grounding: stage(400, { phrase: 1 }),
+      captioning: stage(60, [16, 1], { caption: 1, report: 1 }),
+      grounding: stage(250, [16, 3], { phrase: 1 }),
     },
     pefomed: {
-      captioning: stage(100, { caption: 1, report: 1 }),
-      "vqa-rad": stage(300, { closed: 2, open: 1 }),
-      report: stage(150, { report: 1 }),
+      captioning: stage(60, [16, 1], { caption: 1, report: 1 }),
+      "vqa-rad": stage(200, [8, 8], { closed: 2, open: 1 }),
+      report: stage(100, [16, 1], { report: 1 }),
     },
   },
 };

@@ -12,21 +12,24 @@ import {
   type StageStart,
 } from "@medvlm/core";
 import {
+  ignoredNames,
   madeFiles,
+  madeTokenizer,
   type MinigptConfig,
   minigptParameters,
   names,
   openMinigpt,
   pictureFeatures,
+  pictureRows,
   pictureStatistics,
   prepareMinigptStage,
   saveMinigpt,
 } from "@medvlm/core/minigpt";
-import { evaGrid, initialParameters } from "@medvlm/core/nn";
+import { evaGrid, initialParameters, loadParameters, type Parameters } from "@medvlm/core/nn";
 import type { Stage } from "@medvlm/core/train";
 import { deepFolder } from "../deep_folder.ts";
 import { conceptEmbeddings } from "./concepts.ts";
-import { initialisedForWidth } from "./decoder_init.ts";
+import { initialisedForWidth, tieKeysToQueries } from "./decoder_init.ts";
 import {
   drawFamilyLessons,
   type FamilyLesson,
@@ -35,9 +38,11 @@ import {
   familyPictures,
   teachBase,
 } from "./minigpt_lessons.ts";
-import type { FamilyPart, MinigptRecipe } from "./minigpt_recipe.ts";
+import type { BasePart, FamilyPart, MinigptRecipe } from "./minigpt_recipe.ts";
 import { type PartRecipe, PartRunner, type PartsRun, type PreparedPart } from "./part_runner.ts";
-import { type PatchModel, patchTask, probePatches } from "./patch_task.ts";
+import { type PatchModel, patchTask, probePatches, thingNames } from "./patch_task.ts";
+import { matchedWords } from "./patch_words.ts";
+import { whitenMinigpt } from "./minigpt_whitening.ts";
 import { type Pool, stepRandom } from "./pool.ts";
 
 /** What a run is made with. */
@@ -53,19 +58,22 @@ export interface MinigptRun extends PartsRun {
 /** Folder below a part's where its model is, in the official layout. */
 export const partModel = "model";
 
-/** Name of the part that trains the vision tower. */
-export const patchPart = "patches";
+/** Folder of a cosine of the vision tower. */
+export const patchPart = (cycle: number) => `patches-${cycle + 1}`;
 
-/** Name of the part that both systems start from. */
-export const basePart = "base";
+/** Folder of the part that aligns the projection. */
+export const wordPart = "words";
 
-/** Everything learns: vision tower, projection, language model. The adapters of the family are part of it. */
-const base: Stage = {
-  name: basePart,
-  purpose: "the tasks of MiniGPT-v2, all of the model learning",
+/** Folder of a cosine of the base. */
+export const basePart = (cycle: number) => `base-${cycle + 1}`;
+
+/** Projection and language model learn, the adapters of the family with them; the vision tower where it is said. */
+const base = (tower: boolean): Stage => ({
+  name: "base",
+  purpose: "the tasks of MiniGPT-v2",
   source: "Chen et al., MiniGPT-v2 (2023), its three stages in one, on phantoms",
   after: "base",
-  trains: ["visual_encoder.", "llama_proj", "model.", "lm_head"],
+  trains: [...tower ? [names.vision] : [], "llama_proj", "model.", "lm_head"],
   losses: { ce: 1 },
   schedule: { kind: "cosine", rate: 1e-3 },
   betas: [0.9, 0.98],
@@ -74,10 +82,10 @@ const base: Stage = {
   epochs: 1,
   maxTokens: 1024,
   data: ["captions, reports, questions, boxes and regions of phantoms"],
-};
+});
 
 /** Held-out pictures, and batches of each kind, that are looked at while training. */
-const heldOut = 64, heldBatches = 3;
+const heldOut = 64, heldBatches = 4;
 /** Marks the draws of lessons. */
 const LESSON_DRAWS = 0x66616d;
 
@@ -100,7 +108,7 @@ class FamilyRunner {
   }
 
   /** Means over held-out examples of each kind. */
-  async #measure(run: StageRun, mix: FamilyMix, batch: number): Promise<Record<string, number>> {
+  async #measure(run: StageRun, mix: FamilyMix): Promise<Record<string, number>> {
     const { recipe: { phantoms, seed } } = this.#run;
     const pool = this.#asked ??= familyPictures({
       ...phantoms,
@@ -112,7 +120,8 @@ class FamilyRunner {
     for (const kind of Object.keys(mix) as FamilyLesson[]) {
       const sums = new Map<string, { sum: number; count: number }>();
       for (let n = 0; n < heldBatches; n++) {
-        const drawn = drawFamilyLessons(pool, { [kind]: 1 }, batch, stepRandom(seed, n, 1));
+        const size = { pictures: heldOut / heldBatches, each: 8 };
+        const drawn = drawFamilyLessons(pool, { [kind]: 1 }, size, stepRandom(seed, n, 1));
         const found = await run.measure(run.batch(drawn.map((one) => run.sample(one))));
         for (const [name, { sum, count }] of Object.entries(found)) {
           const known = sums.get(name) ?? { sum: 0, count: 0 };
@@ -130,30 +139,76 @@ class FamilyRunner {
     return { checkpoint: { folder, tensors: await openMinigpt(folder) } };
   }
 
-  /** Trains the vision tower of a fresh model. */
-  patches(settings: PartRecipe): Promise<boolean> {
-    return this.parts.part(patchPart, settings, async () => {
-      const { config, device, recipe: { seed, phantoms } } = this.#run;
-      const { vision } = config;
-      const parameters = await initialParameters(
-        device,
-        initialisedForWidth(minigptParameters(config)),
-        seed,
-      );
+  /** Fresh parameters, or those of a part. */
+  async #parameters(after: string | undefined): Promise<Parameters> {
+    const { config, device, recipe: { seed } } = this.#run;
+    const specs = minigptParameters(config);
+    if (after === undefined) {
+      const fresh = await initialParameters(device, initialisedForWidth(specs), seed);
+      await tieKeysToQueries(fresh, config.llama);
+      return fresh;
+    }
+    const { checkpoint } = await this.#model(after);
+    using tensors = checkpoint!.tensors;
+    return await loadParameters(device, specs, tensors, { ignore: ignoredNames });
+  }
+
+  /** Trains the vision tower. @param cycle Number of the cosine; its draws are its own. */
+  patches(settings: PartRecipe, cycle: number): Promise<boolean> {
+    const { config: { vision }, device, recipe: { seed } } = this.#run, side = evaGrid(vision);
+    const after = cycle === 0 ? undefined : patchPart(cycle - 1);
+    return this.#matching(
+      patchPart(cycle),
+      settings,
+      after,
+      seed + cycle,
+      (parameters) =>
+        Promise.resolve({
+          trained: parameters.specs.map(({ name }) => name).filter((name) =>
+            name.startsWith(names.vision)
+          ),
+          patches: (pixels) =>
+            pictureFeatures(parameters, pixels, this.#run.config).reshape(-1, vision.hiddenSize),
+          grid: [side, side],
+          names: thingNames,
+          concepts: conceptEmbeddings(device, vision.hiddenSize, seed),
+        }),
+    );
+  }
+
+  /** The projection's rows, of several patches each, and the language model's words for what is on them. */
+  words(settings: PartRecipe, after: string): Promise<boolean> {
+    const { config, recipe: { seed, phantoms } } = this.#run, side = evaGrid(config.vision);
+    return this.#matching(wordPart, settings, after, seed, async (parameters) => {
+      await whitenMinigpt(parameters, config, { ...phantoms, seed });
+      return {
+        trained: ["llama_proj.weight", "llama_proj.bias"],
+        patches: (pixels) => pictureRows(parameters, pixels, config),
+        grid: [side, side / config.patchesPerRow],
+        ...matchedWords(parameters, await madeTokenizer(madeFiles(config))),
+      };
+    });
+  }
+
+  #matching(
+    part: string,
+    settings: PartRecipe,
+    after: string | undefined,
+    drawSeed: number,
+    make: (parameters: Parameters) => Promise<Omit<PatchModel, "parameters" | "input">>,
+  ): Promise<boolean> {
+    return this.parts.part(part, settings, async () => {
+      const { config, recipe: { seed, phantoms } } = this.#run;
+      const parameters = await this.#parameters(after);
+      const side = config.vision.imageSize;
       const model: PatchModel = {
         parameters,
-        trained: parameters.specs.map(({ name }) => name).filter((name) =>
-          name.startsWith(names.vision)
-        ),
-        patches: (pixels) =>
-          pictureFeatures(parameters, pixels, config).reshape(-1, vision.hiddenSize),
-        grid: evaGrid(vision),
-        concepts: conceptEmbeddings(device, vision.hiddenSize, seed),
-        input: { side: vision.imageSize, statistics: pictureStatistics, scale: 1 / 255 },
+        input: { side, statistics: pictureStatistics, scale: 1 / 255 },
+        ...await make(parameters),
       };
       const source = { ...phantoms, seed };
       return {
-        task: patchTask(model, { source, batch: settings.batch, seed }),
+        task: patchTask(model, { source, batch: settings.batch, seed: drawSeed }),
         betas: [0.9, 0.98],
         evaluate: () => probePatches(model, { ...source, split: "validate", count: heldOut }),
         save: (folder) =>
@@ -171,34 +226,44 @@ class FamilyRunner {
     });
   }
 
-  /** Runs the base, or a stage of the system, after an earlier part, under a name of its own. */
-  part(name: string, settings: FamilyPart, after: string, stage?: string): Promise<boolean> {
+  /** Runs a part of the base after an earlier part. */
+  base(name: string, settings: BasePart, after: string): Promise<boolean> {
     return this.parts.part(name, settings, async () => {
+      const { seed } = this.#run.recipe;
+      const start = await this.#model(after), stage = base(settings.tower);
+      return await this.#prepared(
+        await prepareMinigptStage(start, stage, teachBase, seed),
+        settings,
+      );
+    });
+  }
+
+  /** Runs a stage of the system after an earlier part, under a name of its own. */
+  stage({ part, stage, after }: Step, settings: FamilyPart): Promise<boolean> {
+    return this.parts.part(part, settings, async () => {
       const { plugin, recipe: { seed } } = this.#run;
-      const start = await this.#model(after);
-      const prepared = stage === undefined
-        ? await prepareMinigptStage(start, base, teachBase, seed)
-        : await plugin.prepareStage(start, stage, seed);
+      const prepared = await plugin.prepareStage(await this.#model(after), stage, seed);
       return await this.#prepared(prepared, settings);
     });
   }
 
   async #prepared(prepared: PreparedStage, settings: FamilyPart): Promise<PreparedPart> {
     const { device, recipe: { seed } } = this.#run;
-    const { mix, batch } = settings, pool = this.#lessons;
+    const { mix, batch, each = 1 } = settings, pool = this.#lessons;
+    const size = { pictures: batch, each };
     const run = await prepared.open({ device, seed });
     return {
       task: {
         parameters: run.parameters,
         batches(step) {
-          const drawn = drawFamilyLessons(pool, mix, batch, stepRandom(seed, step, LESSON_DRAWS));
+          const drawn = drawFamilyLessons(pool, mix, size, stepRandom(seed, step, LESSON_DRAWS));
           return Promise.resolve([run.batch(drawn.map((one) => run.sample(one)))]);
         },
         loss: (batch, step, part) => run.loss(batch, step, part),
         tokens: (batch) => run.tokens(batch),
       },
       betas: prepared.stage.betas,
-      evaluate: () => this.#measure(run, mix, batch),
+      evaluate: () => this.#measure(run, mix),
       save: (folder) => run.save(deepFolder(`${folder}/${partModel}`)),
       async [Symbol.asyncDispose]() {
         await run[Symbol.asyncDispose]();
@@ -215,19 +280,23 @@ interface Step {
   readonly after: string;
 }
 
-/** The stages of the papers, and for PFMVG the ablation's row without the first stage (tables 3 and 4). */
-const steps: Readonly<Record<"pfmvg" | "pefomed", readonly Step[]>> = {
+/**
+ * The stages of the papers, and for PFMVG the ablation's row without the first stage (tables 3 and 4).
+ *
+ * @param start The part that they start from.
+ */
+const stepsFrom = (start: string): Readonly<Record<"pfmvg" | "pefomed", readonly Step[]>> => ({
   pfmvg: [
-    { part: "pfmvg-captioning", stage: "captioning", after: basePart },
+    { part: "pfmvg-captioning", stage: "captioning", after: start },
     { part: "pfmvg-grounding", stage: "grounding", after: "pfmvg-captioning" },
-    { part: "pfmvg-grounding-alone", stage: "grounding", after: basePart },
+    { part: "pfmvg-grounding-alone", stage: "grounding", after: start },
   ],
   pefomed: [
-    { part: "pefomed-captioning", stage: "captioning", after: basePart },
+    { part: "pefomed-captioning", stage: "captioning", after: start },
     { part: "pefomed-vqa-rad", stage: "vqa-rad", after: "pefomed-captioning" },
     { part: "pefomed-report", stage: "report", after: "pefomed-captioning" },
   ],
-};
+});
 
 /**
  * Trains a small model of the family from nothing. What is done already is not done again; the base of one system's folder is
@@ -238,12 +307,18 @@ const steps: Readonly<Record<"pfmvg" | "pefomed", readonly Step[]>> = {
 export async function trainMinigpt(run: MinigptRun): Promise<boolean> {
   const { recipe, plugin } = run;
   const runner = new FamilyRunner(run);
-  if (!await runner.patches(recipe.patches)) return false;
-  if (!await runner.part(basePart, recipe.base, patchPart)) return false;
+  for (const [cycle, settings] of recipe.patches.entries()) {
+    if (!await runner.patches(settings, cycle)) return false;
+  }
+  if (!await runner.words(recipe.words, patchPart(recipe.patches.length - 1))) return false;
+  let after = wordPart;
+  for (const [cycle, settings] of recipe.base.entries()) {
+    if (!await runner.base(basePart(cycle), settings, after)) return false;
+    after = basePart(cycle);
+  }
   const system = plugin.name as "pfmvg" | "pefomed";
-  for (const { part, stage, after } of steps[system]) {
-    const settings = recipe.stages[system][stage]!;
-    if (!await runner.part(part, settings, after, stage)) return false;
+  for (const step of stepsFrom(after)[system]) {
+    if (!await runner.stage(step, recipe.stages[system][step.stage]!)) return false;
   }
   return true;
 }

@@ -13,8 +13,9 @@ const few = { steps: 1, batch: 2 };
 const recipe = {
   ...minigptRecipe,
   phantoms: { size: 56, count: 12 },
-  patches: { ...minigptRecipe.patches, ...few },
-  base: { ...minigptRecipe.base, ...few },
+  patches: minigptRecipe.patches.map((one) => ({ ...one, ...few })),
+  words: { ...minigptRecipe.words, ...few },
+  base: minigptRecipe.base.map((one) => ({ ...one, ...few, each: 3 })),
   stages: Object.fromEntries(
     Object.entries(minigptRecipe.stages).map(([system, stages]) => [
       system,
@@ -56,8 +57,11 @@ Deno.test("one base serves the stages of both systems, and the finished models a
     assertEquals(await train(pfmvg), true);
     assertEquals(await train(pefomed), true);
     assertEquals(done, [
-      "patches",
-      "base",
+      "patches-1",
+      "patches-2",
+      "words",
+      "base-1",
+      "base-2",
       "pfmvg-captioning",
       "pfmvg-grounding",
       "pfmvg-grounding-alone",

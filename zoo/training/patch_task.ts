@@ -7,7 +7,9 @@
  */
 import type { Parameters } from "@medvlm/core/nn";
 import {
+  add,
   diceLoss,
+  fill,
   matmul,
   permute,
   pixelLoss,
@@ -29,21 +31,45 @@ export interface PatchModel {
   readonly parameters: Parameters;
   /** Names of the trained parameters: those that the patches depend on. */
   readonly trained: readonly string[];
-  /** Patches of pictures [B, 3, S, S], row by row of the grid: [B * grid * grid, width]. */
+  /** Patches of pictures [B, 3, S, S], row by row of the grid: [B * rows * columns, width]. */
   readonly patches: (pixels: Tensor) => Tensor;
-  /** Side of the grid. */
-  readonly grid: number;
+  /** Rows and columns of the grid. */
+  readonly grid: Grid;
+  /** What patches are matched with. */
+  readonly names: PatchNames;
   /** Embeddings of the names [names, width]. */
   readonly concepts: Tensor;
+  /** What the embeddings are where they are not trained: a logit is `scale` times a product, and `bias` more. */
+  readonly fixed?: { readonly scale: number; readonly bias: number };
   /** How the tower wants its pictures. */
   readonly input: SquareInput;
 }
+
+/** Rows and columns. */
+export type Grid = readonly [rows: number, columns: number];
+
+/** Names, and the pixels of a phantom that each belongs to. */
+export interface PatchNames {
+  /** All names, in the order of their embeddings. */
+  readonly names: readonly string[];
+  /** What is where. */
+  of(phantom: ChestPhantom): readonly { readonly name: string; readonly mask: Mask }[];
+}
+
+/** The names of what can be asked for. */
+export const thingNames: PatchNames = {
+  names: conceptNames,
+  of(phantom) {
+    const { structures, findings } = namedThings(chestThings(phantom));
+    return [...structures, ...findings];
+  },
+};
 
 /** What is kept of a phantom. */
 export interface MarkedPicture {
   /** Grey, at the side of the tower's input. */
   readonly picture: Uint8Array;
-  /** Which patches show what [grid * grid, names], 0 or 1. */
+  /** Which patches show what [rows * columns, names], 0 or 1. */
   readonly marks: Uint8Array;
 }
 
@@ -51,7 +77,7 @@ export interface MarkedPicture {
 export interface PatchBatch {
   /** Normalised [B, 3, S, S]. */
   readonly pixels: Float32Array<ArrayBuffer>;
-  /** [B * grid * grid, names], 0 or 1. */
+  /** [B * rows * columns, names], 0 or 1. */
   readonly targets: Float32Array<ArrayBuffer>;
 }
 
@@ -71,12 +97,12 @@ export interface PatchTaskOptions {
 const BATCH_DRAWS = 0x70617463;
 
 /** Cells of a grid that hold a pixel of the mask. */
-function cellsOf({ width, height, data }: Mask, grid: number): Set<number> {
+function cellsOf({ width, height, data }: Mask, [rows, columns]: Grid): Set<number> {
   const cells = new Set<number>();
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
       if (data[y * width + x] === 0) continue;
-      cells.add(Math.floor(y * grid / height) * grid + Math.floor(x * grid / width));
+      cells.add(Math.floor(y * rows / height) * columns + Math.floor(x * columns / width));
     }
   }
   return cells;
@@ -85,23 +111,21 @@ function cellsOf({ width, height, data }: Mask, grid: number): Set<number> {
 /** What training keeps of a phantom. */
 export function markedPicture(
   phantom: ChestPhantom,
-  { side }: SquareInput,
-  grid: number,
+  { input, grid, names: { names, of } }: Pick<PatchModel, "input" | "grid" | "names">,
 ): MarkedPicture {
-  const names = conceptNames.length, marks = new Uint8Array(grid * grid * names);
-  const { structures, findings } = namedThings(chestThings(phantom));
-  for (const { name, mask } of [...structures, ...findings]) {
-    for (const cell of cellsOf(mask, grid)) marks[cell * names + conceptNames.indexOf(name)] = 1;
+  const count = names.length, marks = new Uint8Array(grid[0] * grid[1] * count);
+  for (const { name, mask } of of(phantom)) {
+    for (const cell of cellsOf(mask, grid)) marks[cell * count + names.indexOf(name)] = 1;
   }
-  return { picture: greySquare(phantom.image, side), marks };
+  return { picture: greySquare(phantom.image, input.side), marks };
 }
 
 /** Phantoms with what their patches show, for training and for {@linkcode probePatches}. */
 export function markedPictures(
-  { input, grid }: Pick<PatchModel, "input" | "grid">,
+  model: Pick<PatchModel, "input" | "grid" | "names">,
   source: PhantomSource,
 ): Pool<MarkedPicture> {
-  return phantomPool(source, (phantom) => markedPicture(phantom, input, grid));
+  return phantomPool(source, (phantom) => markedPicture(phantom, model));
 }
 
 /** A batch of pictures. */
@@ -115,14 +139,19 @@ export function patchBatch(
   };
 }
 
-/** How well each patch goes with each name, logits [B * grid * grid, names]. */
-export function patchLogits({ patches, concepts, input }: PatchModel, pixels: Tensor): Tensor {
+/** How well each patch goes with each name, logits [B * rows * columns, names]. */
+export function patchLogits(
+  { patches, concepts, input, fixed }: PatchModel,
+  pixels: Tensor,
+): Tensor {
   using scope = pixels.device.scope();
-  const [, width] = concepts.shape;
-  const scale = 1 / Math.sqrt(width!);
+  const [names, width] = concepts.shape as [number, number];
+  const { scale, bias } = fixed ?? { scale: 1 / Math.sqrt(width), bias: 0 };
   const { side } = input;
   const rows = patches(pixels.reshape(-1, 3, side, side));
-  return scope.keep(matmul(rows, concepts, { transposeB: true, scale }));
+  const products = matmul(rows, concepts, { transposeB: true, scale });
+  if (bias === 0) return scope.keep(products);
+  return scope.keep(add(products, fill(pixels.device, [products.shape[0]!, names], bias)));
 }
 
 /** Matching of patches and names as a task for a trainer. */
@@ -131,11 +160,13 @@ export function patchTask(
   { source, batch, seed, weightDecay = 0.1 }: PatchTaskOptions,
 ): TrainingTask<PatchBatch> {
   const pool = markedPictures(model, source);
-  const { parameters, trained, concepts } = model;
+  const { parameters, trained, concepts, fixed } = model;
   const named = trained.map((name) => ({ name, value: parameters.value(name) }));
   const groups = decayGroups(named, decaysLinearWeights, weightDecay);
   return {
-    parameters: [...groups, { parameters: [{ name: conceptTable, value: concepts }] }],
+    parameters: fixed === undefined
+      ? [...groups, { parameters: [{ name: conceptTable, value: concepts }] }]
+      : groups,
     batches(step) {
       const pictures = pool.draw(stepRandom(seed, step, BATCH_DRAWS), batch);
       return Promise.resolve([patchBatch(model, pictures)]);
@@ -153,7 +184,7 @@ export function patchTask(
       const total = weightedSum([{ value: pixel, weight: 5 }, { value: dice, weight: 1 }]);
       return { total, terms: { pixel, dice } };
     },
-    tokens: ({ targets }) => targets.length / conceptNames.length,
+    tokens: ({ targets }) => targets.length / model.names.names.length,
   };
 }
 
@@ -171,14 +202,16 @@ export async function probePatches(
     using _scope = device.scope();
     reading = patchLogits(model, tensor(device, pixels)).readFloats();
   }
-  const logits = await reading, names = conceptNames.length;
+  const logits = await reading, names = model.names.names.length;
   const both = new Float64Array(names), either = new Float64Array(names);
   logits.forEach((logit, i) => {
     const found = logit > 0 ? 1 : 0, name = i % names;
     both[name]! += 2 * found * targets[i]!;
     either[name]! += found + targets[i]!;
   });
-  const dice = conceptNames.map((name, n) => [name, both[n]! / Math.max(1, either[n]!)] as const);
+  const dice = model.names.names.map((name, n) =>
+    [name, both[n]! / Math.max(1, either[n]!)] as const
+  );
   const mean = dice.reduce((sum, [, value]) => sum + value, 0) / names;
   return { mean, ...Object.fromEntries(dice) };
 }

@@ -5,7 +5,13 @@ import { slice } from "@medvlm/core/tensor";
 import { Trainer } from "@medvlm/core/train";
 import { chestPhantom } from "../phantoms/mod.ts";
 import { conceptEmbeddings, conceptNames } from "./concepts.ts";
-import { markedPicture, type PatchModel, patchTask, probePatches } from "./patch_task.ts";
+import {
+  markedPicture,
+  type PatchModel,
+  patchTask,
+  probePatches,
+  thingNames,
+} from "./patch_task.ts";
 
 const clip = {
   hiddenSize: 32,
@@ -32,7 +38,8 @@ async function smallModel(device: Device): Promise<PatchModel> {
       const hidden = clipVision(parameters.at(""), pixels, clip);
       return slice(hidden, 1, 1, hidden.shape[1]! - 1).reshape(-1, clip.hiddenSize);
     },
-    grid: 6,
+    grid: [6, 6],
+    names: thingNames,
     concepts: conceptEmbeddings(device, clip.hiddenSize, 2),
     input,
   };
@@ -40,7 +47,7 @@ async function smallModel(device: Device): Promise<PatchModel> {
 
 Deno.test("a patch shows what any of its pixels belongs to", () => {
   const phantom = chestPhantom({ size: 48, seed: 3, index: 5 });
-  const { marks, picture } = markedPicture(phantom, input, 6);
+  const { marks, picture } = markedPicture(phantom, { input, grid: [6, 6], names: thingNames });
   assertEquals([picture.length, marks.length], [48 * 48, 36 * conceptNames.length]);
   for (const [name, mask] of Object.entries(phantom.structures)) {
     const column = conceptNames.indexOf(name);

@@ -1,0 +1,66 @@
+/**
+ * The words that can be said about the patches of a chest picture, with the embeddings that a language model has of them: what
+ * the layer between a vision tower and an untrained language model is taught first, so that a question's words meet their like
+ * among the rows of the picture. It stands in for the millions of captions that such layers are aligned by (Liu et al., "LLaVA",
+ * 2023, stage 1).
+ *
+ * @module
+ */
+import type { Parameters } from "@medvlm/core/nn";
+import { gatherRows, type Tensor, tensor } from "@medvlm/core/tensor";
+import type { LlamaTokenizer } from "@medvlm/core/text";
+import { findingNames } from "../phantoms/chest_report.ts";
+import type { ChestPhantom } from "../phantoms/mod.ts";
+import type { PatchModel, PatchNames } from "./patch_task.ts";
+
+const wordsOf = (name: string) => name.split(" ");
+
+const places = ["right", "left", "upper", "middle", "lower"];
+
+/** Words of structures and findings, and for findings where they are. */
+export const patchWords: PatchNames = {
+  names: [
+    ...new Set([
+      ...places,
+      ...["lung", "heart", "aorta"],
+      ...Object.values(findingNames).flatMap(wordsOf),
+    ]),
+  ],
+  of(phantom: ChestPhantom) {
+    const structures = Object.entries(phantom.structures).flatMap(([name, mask]) =>
+      wordsOf(name).map((name) => ({ name, mask }))
+    );
+    const findings = phantom.findings.flatMap(({ label, side, zone, mask }) =>
+      [...wordsOf(findingNames[label]), side, zone]
+        .filter((name) => name !== undefined)
+        .map((name) => ({ name, mask }))
+    );
+    return [...structures, ...findings];
+  },
+};
+
+/**
+ * How near a patch must come to a word: at a tenth of a deviation in every element, as tokens begin, a row that is the word gives
+ * a logit of about 6, and one that has nothing of it -4.
+ */
+const nearness = { scale: 8, bias: -4 };
+
+/** The words as what patches are matched with: embeddings of the language model as they are. Each word must be one token. */
+export function matchedWords(
+  parameters: Parameters,
+  tokenizer: LlamaTokenizer,
+): Pick<PatchModel, "names" | "concepts" | "fixed"> {
+  const ids = patchWords.names.map((word) => {
+    const [id, ...more] = tokenizer.encode(word, { addSpecialTokens: false });
+    if (id === undefined || more.length > 0) {
+      throw new RangeError(
+        `Cannot match patches with "${word}": the tokenizer spells it in pieces`,
+      );
+    }
+    return id;
+  });
+  const index = tensor(parameters.device, Int32Array.from(ids));
+  const concepts: Tensor = gatherRows(parameters.weight("model.embed_tokens.weight"), index);
+  index.dispose();
+  return { names: patchWords, concepts, fixed: nearness };
+}
