@@ -12,7 +12,7 @@ import {
   embedBatch,
   ignoredLabel,
   imagePlaceholder,
-  type MinigptBatch,
+  type LabelledBatch,
   minigptBatch,
   minigptLoss,
   type MinigptModel,
@@ -50,7 +50,11 @@ interface Run {
   readonly dir: string;
 }
 
-async function makeBatch({ files }: Run, model: MinigptModel, texts: Texts): Promise<MinigptBatch> {
+async function makeBatch(
+  { files }: Run,
+  model: MinigptModel,
+  texts: Texts,
+): Promise<LabelledBatch> {
   const { prompts, answers, placeholder, images } = texts;
   const pixels = await files.inputs.floats(images);
   const size = pixels.length / prompts.length;
@@ -74,7 +78,11 @@ function trainedOf({ parameters }: MinigptModel): { name: string; value: Differe
 }
 
 /** Compares a batch, what the decoder makes of it, and the gradients of the first step. */
-async function compareFirstStep(run: Run, model: MinigptModel, batch: MinigptBatch): Promise<void> {
+async function compareFirstStep(
+  run: Run,
+  model: MinigptModel,
+  batch: LabelledBatch,
+): Promise<void> {
   const { files, report, device } = run;
   const { parameters: p, config } = model;
   const { size, length } = batch;
@@ -236,7 +244,7 @@ async function compareLoss(
   model: MinigptModel,
   name: string,
   texts: Texts,
-): Promise<MinigptBatch> {
+): Promise<LabelledBatch> {
   const { files, report, device } = run;
   using _scope = device.scope();
   const batch = await makeBatch(run, model, texts);

@@ -26,11 +26,16 @@ export const conceptTable = "concepts.weight";
 /** Marks the draws of the table. */
 const CONCEPT_DRAWS = 0x6e616d65;
 
-/** A fresh table [names, width], as PyTorch starts tables. Belongs to whoever asked for it. */
-export function conceptEmbeddings(device: Device, width: number, seed: number): Tensor {
+/** A fresh table [count, width], as PyTorch starts tables. Belongs to whoever asked for it. */
+export function conceptEmbeddings(
+  device: Device,
+  width: number,
+  seed: number,
+  count = conceptNames.length,
+): Tensor {
   const random = new Random(seed, 0, CONCEPT_DRAWS);
-  const rows = Float32Array.from({ length: conceptNames.length * width }, () => random.normal());
-  return tensor(device, rows, [conceptNames.length, width]);
+  const rows = Float32Array.from({ length: count * width }, () => random.normal());
+  return tensor(device, rows, [count, width]);
 }
 
 /** Whether a thing is there in everyone. */

@@ -28,7 +28,9 @@ const parts: readonly PartRow[] = [
   },
   ...medplibRecipe.patches.map((settings, cycle) => ({
     name: patchPart(cycle),
-    purpose: "vision tower: patches matched with names (DenseCLIP)",
+    purpose: `vision tower: patches matched with names ${
+      settings.picture === true ? "of all that the picture shows" : "(DenseCLIP)"
+    }`,
     settings,
   })),
   {
@@ -38,7 +40,9 @@ const parts: readonly PartRow[] = [
   },
   ...medplibRecipe.conversations.map((settings, round) => ({
     name: talkPart(round),
-    purpose: `language model: ${round === 0 ? "closed questions" : "all conversations"} about pictures`,
+    purpose: `language model: ${
+      Object.keys(settings.mix).length === 1 ? "closed questions" : "all conversations"
+    } about pictures`,
     settings,
   })),
   ...stages.map(({ name, purpose }) => ({

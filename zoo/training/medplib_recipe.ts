@@ -6,6 +6,7 @@
  */
 import type { Mix } from "./medplib_data.ts";
 import type { PartRecipe } from "./part_runner.ts";
+import type { PatchRecipe } from "./patch_task.ts";
 import type { PhantomSource } from "./pool.ts";
 
 /** A stage of the paper on phantoms; `batch` counts pictures. */
@@ -31,7 +32,7 @@ export interface MedplibRecipe {
   /** CLIP's contrast of pictures and reports. */
   readonly clip: PartRecipe;
   /** Patches of the vision tower and names of what they show: cosines one after the other. */
-  readonly patches: readonly PartRecipe[];
+  readonly patches: readonly PatchRecipe[];
   /** Rows of the projector and the language model's words for what is on their patches. */
   readonly words: PartRecipe;
   /**
@@ -59,6 +60,7 @@ export const medplibRecipe: MedplibRecipe = {
   conversations: [
     // Closed questions among other conversations took several times as long: their one token is a small part of the loss.
     { steps: 250, batch: 12, each: 6, rate: 2e-3, warmupShare: 0.1, mix: { closed: 1 } },
+    { steps: 250, batch: 12, each: 6, rate: 2e-3, warmupShare: 0.1, mix: { closed: 1 } },
     {
       steps: 400,
       batch: 8,
@@ -79,7 +81,7 @@ export const medplibRecipe: MedplibRecipe = {
       mix: { closed: 6, open: 2, region: 3 },
     },
     grounding: {
-      steps: 250,
+      steps: 220,
       batch: 6,
       each: 4,
       rate: 1e-3,
@@ -87,7 +89,7 @@ export const medplibRecipe: MedplibRecipe = {
       mix: { structure: 2, finding: 3 },
     },
     experts: {
-      steps: 300,
+      steps: 220,
       batch: 8,
       each: 6,
       rate: 1e-3,

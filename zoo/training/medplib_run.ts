@@ -247,10 +247,12 @@ class RecipeRunner {
     });
   }
 
+  /** @param cycle Number of an equal part before it; its draws are its own. */
   async stage(
     stage: MedplibStage,
     { mix, batch, each = 1 }: StageRecipe,
     parameters: Parameters,
+    cycle = 0,
   ): Promise<Learning<unknown>> {
     const { recipe, config: whole } = this.#run;
     const config = stage.experts ? whole : denseConfig(whole);
@@ -273,7 +275,7 @@ class RecipeRunner {
               pool,
               mix,
               { pictures: batch, each },
-              stepRandom(recipe.seed, step, lessons),
+              stepRandom(recipe.seed + cycle, step, lessons),
             ),
           ),
         ])
@@ -362,7 +364,7 @@ export async function trainMedplib(run: MedplibRun): Promise<boolean> {
         talkPart(round),
         settings,
         () => runner.dense(round === 0 ? "words" : talkPart(round - 1)),
-        (p) => runner.stage(together, settings, p),
+        (p) => runner.stage(together, settings, p, round),
       )
     ),
     ...stages.map((stage) => () =>

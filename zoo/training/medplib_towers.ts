@@ -22,7 +22,8 @@ import type { Teaching } from "./medplib_lessons.ts";
 import type { MedplibRecipe } from "./medplib_recipe.ts";
 import type { PartRecipe, PreparedPart } from "./part_runner.ts";
 import { whitenMedplib } from "./medplib_whitening.ts";
-import { type PatchModel, patchTask, probePatches, thingNames } from "./patch_task.ts";
+import { type PatchModel, type PatchRecipe, patchTask, probePatches } from "./patch_task.ts";
+import { pictureNames, thingNames } from "./patch_names.ts";
 import { matchedWords } from "./patch_words.ts";
 import type { PhantomSource } from "./pool.ts";
 import { probeSam } from "./sam_probe.ts";
@@ -145,11 +146,11 @@ export async function learnMasks(
 /** Patches of the vision tower and names. @param cycle Number of the cosine; its draws are its own. */
 export function learnPatches(
   parameters: Parameters,
-  { batch }: PartRecipe,
+  { batch, picture = false }: PatchRecipe,
   { device, config, seed, phantoms, validation }: TowerRun,
   cycle: number,
 ): Learning<unknown> {
-  const { clip, visionLayer } = config;
+  const { clip, visionLayer } = config, known = picture ? pictureNames : thingNames;
   const unused = new RegExp(
     `post_layernorm|layers\\.(${
       Array.from({ length: -1 - visionLayer }, (_, n) => clip.layers - 1 - n).join("|")
@@ -162,8 +163,8 @@ export function learnPatches(
     ),
     patches: (pixels) => clipFeatures(parameters, pixels, config),
     ...patchInput(config),
-    names: thingNames,
-    concepts: conceptEmbeddings(device, clip.hiddenSize, seed),
+    names: known,
+    concepts: conceptEmbeddings(device, clip.hiddenSize, seed, known.names.length),
   };
   return learnMatching(model, batch, seed + cycle, { phantoms, validation });
 }

@@ -128,7 +128,9 @@ export async function minigptCard(
   const parts: PartRow[] = [
     ...patches.map((settings, cycle) => ({
       name: patchPart(cycle),
-      purpose: "vision tower: patches matched with names (DenseCLIP)",
+      purpose: `vision tower: patches matched with names ${
+        settings.picture === true ? "of all that the picture shows" : "(DenseCLIP)"
+      }`,
       settings,
     })),
     {

@@ -40,7 +40,8 @@ import {
 } from "./minigpt_lessons.ts";
 import type { BasePart, FamilyPart, MinigptRecipe } from "./minigpt_recipe.ts";
 import { type PartRecipe, PartRunner, type PartsRun, type PreparedPart } from "./part_runner.ts";
-import { type PatchModel, patchTask, probePatches, thingNames } from "./patch_task.ts";
+import { type PatchModel, type PatchRecipe, patchTask, probePatches } from "./patch_task.ts";
+import { pictureNames, thingNames } from "./patch_names.ts";
 import { matchedWords } from "./patch_words.ts";
 import { whitenMinigpt } from "./minigpt_whitening.ts";
 import { type Pool, stepRandom } from "./pool.ts";
@@ -154,9 +155,10 @@ class FamilyRunner {
   }
 
   /** Trains the vision tower. @param cycle Number of the cosine; its draws are its own. */
-  patches(settings: PartRecipe, cycle: number): Promise<boolean> {
+  patches(settings: PatchRecipe, cycle: number): Promise<boolean> {
     const { config: { vision }, device, recipe: { seed } } = this.#run, side = evaGrid(vision);
     const after = cycle === 0 ? undefined : patchPart(cycle - 1);
+    const known = settings.picture === true ? pictureNames : thingNames;
     return this.#matching(
       patchPart(cycle),
       settings,

@@ -59,9 +59,11 @@ Deno.test("one base serves the stages of both systems, and the finished models a
     assertEquals(done, [
       "patches-1",
       "patches-2",
+      "patches-3",
       "words",
       "base-1",
       "base-2",
+      "base-3",
       "pfmvg-captioning",
       "pfmvg-grounding",
       "pfmvg-grounding-alone",

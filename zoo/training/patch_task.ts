@@ -20,8 +20,10 @@ import {
 } from "@medvlm/core/tensor";
 import { decayGroups, decaysLinearWeights, type TrainingTask } from "@medvlm/core/train";
 import type { Mask } from "@medvlm/core";
-import { type ChestPhantom, chestThings } from "../phantoms/mod.ts";
-import { conceptNames, conceptTable, namedThings } from "./concepts.ts";
+import type { ChestPhantom } from "../phantoms/mod.ts";
+import { conceptTable } from "./concepts.ts";
+import type { PartRecipe } from "./part_runner.ts";
+import type { PatchNames } from "./patch_names.ts";
 import { greySquare, normalisedSquares, type SquareInput } from "./pictures.ts";
 import { phantomPool, type PhantomSource, type Pool, stepRandom } from "./pool.ts";
 
@@ -48,22 +50,11 @@ export interface PatchModel {
 /** Rows and columns. */
 export type Grid = readonly [rows: number, columns: number];
 
-/** Names, and the pixels of a phantom that each belongs to. */
-export interface PatchNames {
-  /** All names, in the order of their embeddings. */
-  readonly names: readonly string[];
-  /** What is where. */
-  of(phantom: ChestPhantom): readonly { readonly name: string; readonly mask: Mask }[];
+/** A cosine of the matching. */
+export interface PatchRecipe extends PartRecipe {
+  /** Whether patches are matched with what is anywhere in the picture too. */
+  readonly picture?: boolean;
 }
-
-/** The names of what can be asked for. */
-export const thingNames: PatchNames = {
-  names: conceptNames,
-  of(phantom) {
-    const { structures, findings } = namedThings(chestThings(phantom));
-    return [...structures, ...findings];
-  },
-};
 
 /** What is kept of a phantom. */
 export interface MarkedPicture {
@@ -209,9 +200,9 @@ export async function probePatches(
     both[name]! += 2 * found * targets[i]!;
     either[name]! += found + targets[i]!;
   });
-  const dice = model.names.names.map((name, n) =>
-    [name, both[n]! / Math.max(1, either[n]!)] as const
-  );
-  const mean = dice.reduce((sum, [, value]) => sum + value, 0) / names;
+  // What no picture has, and nobody thinks it has, says nothing.
+  const dice = model.names.names.map((name, n) => [name, both[n]! / either[n]!] as const)
+    .filter(([, value]) => !Number.isNaN(value));
+  const mean = dice.reduce((sum, [, value]) => sum + value, 0) / dice.length;
   return { mean, ...Object.fromEntries(dice) };
 }

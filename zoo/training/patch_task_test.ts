@@ -5,13 +5,8 @@ import { slice } from "@medvlm/core/tensor";
 import { Trainer } from "@medvlm/core/train";
 import { chestPhantom } from "../phantoms/mod.ts";
 import { conceptEmbeddings, conceptNames } from "./concepts.ts";
-import {
-  markedPicture,
-  type PatchModel,
-  patchTask,
-  probePatches,
-  thingNames,
-} from "./patch_task.ts";
+import { markedPicture, type PatchModel, patchTask, probePatches } from "./patch_task.ts";
+import { thingNames } from "./patch_names.ts";
 
 const clip = {
   hiddenSize: 32,

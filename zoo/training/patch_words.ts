@@ -11,7 +11,8 @@ import { gatherRows, type Tensor, tensor } from "@medvlm/core/tensor";
 import type { LlamaTokenizer } from "@medvlm/core/text";
 import { findingNames } from "../phantoms/chest_report.ts";
 import type { ChestPhantom } from "../phantoms/mod.ts";
-import type { PatchModel, PatchNames } from "./patch_task.ts";
+import type { PatchNames } from "./patch_names.ts";
+import type { PatchModel } from "./patch_task.ts";
 
 const wordsOf = (name: string) => name.split(" ");
 

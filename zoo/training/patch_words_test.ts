@@ -7,9 +7,11 @@ import {
   type LlamaConfig,
   llamaParameters,
 } from "@medvlm/core/nn";
+import { findingNames } from "../phantoms/chest_report.ts";
 import { chestPhantom, splitIndex } from "../phantoms/mod.ts";
 import { tieKeysToQueries } from "./decoder_init.ts";
 import { markedPicture } from "./patch_task.ts";
+import { pictureNames } from "./patch_names.ts";
 import { matchedWords, patchWords } from "./patch_words.ts";
 
 const config: LlamaConfig = { ...tiny.llama, hiddenSize: 8, layers: 2, heads: 2, keyHeads: 2 };
@@ -35,6 +37,25 @@ Deno.test("patches have the words of what is on them and of where that is", () =
       assertEquals(said.has(zone), zones.includes(zone));
     }
     assertEquals(said.has("nodule"), phantom.findings.some(({ label }) => label === "Nodule/Mass"));
+  }
+});
+
+Deno.test("every patch can be matched with what is anywhere in the picture", () => {
+  const { names } = pictureNames, grid = [4, 4] as const;
+  for (let n = 0; n < 20; n++) {
+    const phantom = chestPhantom({ size: 64, seed: 4, index: splitIndex("train", n) });
+    const { marks } = markedPicture(phantom, { input, grid, names: pictureNames });
+    names.forEach((name, column) => {
+      if (!name.startsWith("some ")) return;
+      const cells = Array.from({ length: 16 }, (_, cell) => marks[cell * names.length + column]!);
+      const there = phantom.findings.some(({ label, side, zone }) => {
+        const [, ...words] = name.split(" "), own = findingNames[label].split(" ");
+        const [at, height] = words.slice(own.length);
+        return words.slice(0, own.length).join() === own.join() &&
+          (at === undefined || at === side) && (height === undefined || height === zone);
+      });
+      assertEquals(new Set(cells), new Set([there ? 1 : 0]), name);
+    });
   }
 });
 
