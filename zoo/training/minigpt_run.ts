@@ -172,8 +172,8 @@ class FamilyRunner {
           patches: (pixels) =>
             pictureFeatures(parameters, pixels, this.#run.config).reshape(-1, vision.hiddenSize),
           grid: [side, side],
-          names: thingNames,
-          concepts: conceptEmbeddings(device, vision.hiddenSize, seed),
+          names: known,
+          concepts: conceptEmbeddings(device, vision.hiddenSize, seed, known.names.length),
         }),
     );
   }
