@@ -9,7 +9,7 @@ import { InputError } from "../errors.ts";
 import type { Raster } from "../image/mod.ts";
 import type { AdapterSet } from "../nn/adapters.ts";
 import { loadParameters, type Parameters } from "../nn/parameters.ts";
-import { sampleOf } from "../nn/shared_layout.ts";
+import { rowsInUse, sampleOf } from "../nn/shared_layout.ts";
 import { trainedEntries } from "../nn/trained_entries.ts";
 import type {
   Measured,
@@ -158,8 +158,8 @@ class MinigptStageRun implements StageRun<MinigptSample, MinigptBatch> {
     return make(samples, tokenizer, config);
   }
 
-  tokens({ lengths }: MinigptBatch): number {
-    return lengths.reduce((sum, length) => sum + length, 0);
+  tokens(batch: MinigptBatch): number {
+    return rowsInUse(batch);
   }
 
   loss(batch: MinigptBatch, step: number, part: number): BatchLoss {

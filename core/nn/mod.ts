@@ -86,6 +86,8 @@ export {
 } from "./sam_prompt.ts";
 export {
   type Continuation,
+  type MaybeShared,
+  rowsInUse,
   sampleOf,
   type SharedLayout,
   sharedLayout,

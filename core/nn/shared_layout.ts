@@ -90,13 +90,22 @@ export function sharedLayout(
   };
 }
 
+/** Where the rows of a batch lie that may have shared beginnings. */
+export type MaybeShared<K extends keyof SharedLayout> = Pick<SharedLayout, K> & {
+  /** How many shared beginnings, and rows of each. */
+  readonly prefixes?: Pick<SharedLayout["prefixes"], "count" | "rows">;
+};
+
 /** The sample that a row of a batch belongs to; for rows behind shared beginnings. */
 export function sampleOf(
-  { prefixes = { count: 0, rows: 0 }, length }: {
-    readonly prefixes?: Pick<SharedLayout["prefixes"], "count" | "rows">;
-    readonly length: number;
-  },
+  { prefixes = { count: 0, rows: 0 }, length }: MaybeShared<"length">,
   row: number,
 ): number {
   return Math.floor((row - prefixes.count * prefixes.rows) / length);
+}
+
+/** Rows of a batch that are in use, those of a shared beginning once. */
+export function rowsInUse({ prefixes, lengths }: MaybeShared<"lengths">): number {
+  const all = lengths.reduce((sum, length) => sum + length, 0);
+  return prefixes === undefined ? all : all - (lengths.length - prefixes.count) * prefixes.rows;
 }

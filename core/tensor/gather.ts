@@ -12,18 +12,22 @@ import type { Device } from "../device/mod.ts";
 import { empty, shapeText, Tensor, tensor } from "./tensor.ts";
 import type { Weight } from "./weight.ts";
 
-/** Entries of an index with the next one that names the same row, for indices that the host has made. */
-const chains = new WeakMap<Tensor, Uint32Array<ArrayBuffer>>();
+/** Indices that the host has made, with what links their entries once a gradient has needed it. */
+const known = new WeakMap<
+  Tensor,
+  { readonly rows: Int32Array<ArrayBuffer>; chain?: Uint32Array<ArrayBuffer> }
+>();
 
 /**
- * An index for {@linkcode gatherRows} that never changes: equal entries are linked here, in one pass, and not on the device, in
- * one for every entry. Worth it for indices of thousands of entries that gradients go back through.
+ * An index for {@linkcode gatherRows} that never changes: for gradients equal entries are linked on the host, in one pass, and not
+ * on the device, in one for every entry. Worth it for indices of thousands of entries.
  *
+ * @param rows Kept, and not to be changed.
  * @returns i32 [n].
  */
 export function rowIndex(device: Device, rows: Int32Array<ArrayBuffer>): Tensor {
   const index = tensor(device, rows);
-  chains.set(index, chainOf(rows));
+  known.set(index, { rows });
   return index;
 }
 
@@ -83,6 +87,21 @@ export function gatherRows(source: Weight | Tensor, index: Tensor): Tensor {
   return y;
 }
 
+/** The chain of an index, u32 [n]: linked by whoever knows its entries. */
+function chainFor(index: Tensor): Tensor {
+  const { device, size: count } = index, made = known.get(index);
+  if (made !== undefined) return tensor(device, made.chain ??= chainOf(made.rows));
+  const next = empty(device, [count], "u32", "gather chain");
+  device.dispatch(
+    chainProgram(),
+    { index: index.range, next: next.range },
+    { count },
+    [Math.ceil(count / 64)],
+    { bytes: 8 * count },
+  );
+  return next;
+}
+
 /**
  * Row r of the result is the sum of the rows of x whose index is r, in their order; indices outside are dropped.
  *
@@ -96,19 +115,7 @@ function sumByRow(x: Tensor, index: Tensor, rows: number): Tensor {
   const y = empty(device, [rows, columns], "f32", "gather gradient");
   fillWords(y, 0, y.size, 0);
   if (x.size === 0) return y;
-  const known = chains.get(index);
-  const next = known === undefined
-    ? empty(device, [count], "u32", "gather chain")
-    : tensor(device, known);
-  if (known === undefined) {
-    device.dispatch(
-      chainProgram(),
-      { index: index.range, next: next.range },
-      { count },
-      [Math.ceil(count / 64)],
-      { bytes: 8 * count },
-    );
-  }
+  const next = chainFor(index);
   const steps = Math.ceil(columns / 4);
   device.dispatch(
     chainSumProgram(),

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { initialParameters } from "@medvlm/core/nn";
+import { initialParameters, rowsInUse } from "@medvlm/core/nn";
 import { differentiate } from "@medvlm/core/tensor";
 import { AdamW } from "@medvlm/core/train";
 import { assertCloseTo, deviceTest, normals } from "../../core/kernels/kernel_testing.ts";
@@ -129,6 +129,7 @@ Deno.test("prefixes come before all other rows, and each picture is encoded once
   const tokenAt = (row: number) => batch.tokens[batch.source[row]!];
   for (const { row } of batch.masks) assertEquals(tokenAt(row + 1), seg);
   batch.targetRows.forEach((row, i) => assertEquals(tokenAt(row + 1), batch.targets[i]));
+  assertEquals(rowsInUse(batch), 3 * batch.prefixes!.rows + 3 + 8 + 5 + 6 + 4 + 7 + 4);
   assertEquals([...batch.lengths].map((length) => length - batch.prefixes!.rows), [
     ...[3, 8, 5, 6, 4, 7, 4],
   ]);

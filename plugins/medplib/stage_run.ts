@@ -15,7 +15,7 @@ import {
   type TrainingExample,
 } from "@medvlm/core";
 import { saveShardedBin } from "@medvlm/core/checkpoint";
-import { loadParameters, type Parameters, trainedEntries } from "@medvlm/core/nn";
+import { loadParameters, type Parameters, rowsInUse, trainedEntries } from "@medvlm/core/nn";
 import type { Tensor } from "@medvlm/core/tensor";
 import { type BatchLoss, type ParameterGroup, trainsWhole } from "@medvlm/core/train";
 import type { MedplibConfig } from "./config.ts";
@@ -111,8 +111,8 @@ class MedplibStageRun implements StageRun<TrainingSample, TrainingBatch> {
     });
   }
 
-  tokens({ lengths }: TrainingBatch): number {
-    return lengths.reduce((sum, length) => sum + length, 0);
+  tokens(batch: TrainingBatch): number {
+    return rowsInUse(batch);
   }
 
   loss(batch: TrainingBatch, step: number, part: number): BatchLoss {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Parameters } from "@medvlm/core/nn";
+import { type Parameters, rowsInUse } from "@medvlm/core/nn";
 import { type BatchLoss, StageParameters, type TrainingTask } from "@medvlm/core/train";
 import type { Tensor } from "@medvlm/core/tensor";
 import type { MedplibConfig } from "./config.ts";
@@ -70,7 +70,7 @@ export class StageTraining implements Disposable {
       parameters: [{ parameters: this.#trained.trained, weightDecay: this.#stage.weightDecay }],
       batches,
       loss: (batch, step, part) => this.loss(batch, step, part),
-      tokens: ({ lengths }) => lengths.reduce((sum, length) => sum + length, 0),
+      tokens: rowsInUse,
     };
   }
 

@@ -1,9 +1,10 @@
 /**
- * Draws by shares and by groups.
+ * Draws by shares and by groups, and batches of lessons by both.
  *
  * @module
  */
 import type { Random } from "../phantoms/random.ts";
+import type { Pool } from "./pool.ts";
 
 /** One of some kinds, each as often as its share of all says. @param shares At least one, none negative. */
 export function drawKind<K extends string>(
@@ -21,4 +22,54 @@ export function drawKind<K extends string>(
 /** Those of some that are alike in something: every such group is as likely, whatever its size. */
 export function pickAlike<T>(some: readonly T[], key: (one: T) => string, random: Random): T[] {
   return random.pick([...Map.groupBy(some, key).values()]);
+}
+
+/** A picture with everything that is said about it. */
+interface Taught<K, L> {
+  readonly lessons: ReadonlyMap<K, readonly L[]>;
+}
+
+/** How a batch is drawn. */
+export interface BatchDraw<K extends string, L> {
+  /** Kinds of lesson with their shares. */
+  readonly mix: Readonly<Partial<Record<K, number>>>;
+  /** Kinds with long answers: they share no batch with others, which would be padded to their length. */
+  readonly long: ReadonlySet<K>;
+  /** How many pictures. */
+  readonly pictures: number;
+  /** Most lessons with short answers about a picture; of those with long answers it has one. */
+  readonly each: number;
+  /** One of a picture's lessons of a kind. */
+  readonly pick: (some: readonly L[], kind: K) => L;
+}
+
+/**
+ * Pictures with different lessons by their shares, all with short answers or all with a long one. A kind that a picture lacks leaves
+ * its share to the others.
+ *
+ * @throws {RangeError} when hardly any picture has one of the kinds.
+ */
+export function drawBatch<K extends string, L, P extends Taught<K, L>>(
+  pool: Pool<P>,
+  { mix, long, pictures, each, pick }: BatchDraw<K, L>,
+  random: Random,
+): { readonly picture: P; readonly lessons: readonly L[] }[] {
+  const all = Object.entries(mix) as [K, number][];
+  const isLong = long.has(drawKind(all, random)), most = isLong ? 1 : each;
+  const alike = all.filter(([kind]) => long.has(kind) === isLong);
+  return Array.from({ length: pictures }, () => {
+    for (let tries = 0; tries < 1000; tries++) {
+      const picture = pool.at(random.whole(0, pool.size - 1));
+      const own = alike.filter(([kind]) => picture.lessons.has(kind));
+      if (own.length === 0) continue;
+      const chosen = new Set<L>();
+      for (let n = 0; chosen.size < most && n < 4 * most; n++) {
+        const kind = drawKind(own, random);
+        chosen.add(pick(picture.lessons.get(kind)!, kind));
+      }
+      return { picture, lessons: [...chosen] };
+    }
+    const kinds = alike.map(([kind]) => kind).join(", ");
+    throw new RangeError(`Cannot find a lesson of kind ${kinds} in ${pool.size} pictures`);
+  });
 }

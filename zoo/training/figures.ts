@@ -7,6 +7,7 @@ import { openFolder, readAll } from "@medvlm/core";
 import { bootstrap, mean } from "@medvlm/core/eval";
 import { isStep, type LogLine, runFiles } from "@medvlm/core/train";
 import type { PartRecipe } from "./part_runner.ts";
+import { patchPart, type PatchRecipe } from "./patch_task.ts";
 import type { PhantomSource } from "./pool.ts";
 
 /** A mean over items with its confidence interval. */
@@ -61,6 +62,17 @@ export interface PartRow {
   readonly purpose: string;
   /** How; `each` is how many conversations there are about each picture of a batch. */
   readonly settings: PartRecipe & { readonly each?: number };
+}
+
+/** The cosines of patches as a card has them. */
+export function patchRows(patches: readonly PatchRecipe[]): PartRow[] {
+  return patches.map((settings, cycle) => ({
+    name: patchPart(cycle),
+    purpose: `vision tower: patches matched with names ${
+      settings.picture === true ? "of all that the picture shows" : "(DenseCLIP)"
+    }`,
+    settings,
+  }));
 }
 
 /** Minutes that the steps of a part took by its log; not a number without one. */

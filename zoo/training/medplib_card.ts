@@ -4,10 +4,10 @@
  * @module
  */
 import { stages } from "@medvlm/medplib/parts";
-import { cardText, figureTable, type PartRow, percent } from "./figures.ts";
+import { cardText, figureTable, type PartRow, patchRows, percent } from "./figures.ts";
 import { medplibRecipe } from "./medplib_recipe.ts";
 import type { MedplibReport } from "./medplib_report.ts";
-import { patchPart, talkPart } from "./medplib_run.ts";
+import { talkPart } from "./medplib_run.ts";
 
 const parts: readonly PartRow[] = [
   { name: "sam", purpose: "SAM-Med2D: masks from points and boxes", settings: medplibRecipe.sam },
@@ -26,13 +26,7 @@ const parts: readonly PartRow[] = [
     purpose: "vision tower: contrast of pictures and reports (CLIP)",
     settings: medplibRecipe.clip,
   },
-  ...medplibRecipe.patches.map((settings, cycle) => ({
-    name: patchPart(cycle),
-    purpose: `vision tower: patches matched with names ${
-      settings.picture === true ? "of all that the picture shows" : "(DenseCLIP)"
-    }`,
-    settings,
-  })),
+  ...patchRows(medplibRecipe.patches),
   {
     name: "words",
     purpose: "projector: rows of patches matched with the language model's words for them",

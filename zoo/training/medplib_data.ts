@@ -19,7 +19,7 @@ import {
   type PreparedLesson,
   type Teaching,
 } from "./medplib_lessons.ts";
-import { drawKind, pickAlike } from "./draw_kind.ts";
+import { drawBatch, pickAlike } from "./draw_kind.ts";
 import { greySquare, normalisedSquares } from "./pictures.ts";
 import { phantomPool, type PhantomSource, type Pool } from "./pool.ts";
 
@@ -59,57 +59,28 @@ export interface ChosenPicture {
 /** Kinds of conversation with their shares. */
 export type Mix = Readonly<Partial<Record<Lesson, number>>>;
 
-/** Kinds with long answers: they share no batch with others, which would be padded to their length. */
-const long: ReadonlySet<Lesson> = new Set(["caption", "report", "list"]);
+const long: ReadonlySet<Lesson> = new Set(["caption", "report"]);
 
 /**
- * One conversation of the kind about the picture. Topics count alike however many conversations they have, and so do answers:
- * most findings are absent, and who says so without looking must not be right more often than not.
- */
-function drawLesson({ lessons }: TaughtPicture, kind: Lesson, random: Random): LessonPlan {
-  const some = pickAlike(lessons.get(kind)!, ({ topic }) => topic, random);
-  return random.pick(pickAlike(some, ({ answer }) => answer, random));
-}
-
-/** Different conversations about a picture by their shares, as many as it has up to `each`. */
-function drawAbout(
-  picture: TaughtPicture,
-  shares: readonly (readonly [Lesson, number])[],
-  each: number,
-  random: Random,
-): readonly PreparedLesson[] {
-  const own = shares.filter(([kind]) => picture.lessons.has(kind));
-  const chosen = new Set<LessonPlan>();
-  for (let tries = 0; own.length > 0 && chosen.size < each && tries < 4 * each; tries++) {
-    chosen.add(drawLesson(picture, drawKind(own, random), random));
-  }
-  return [...chosen].map((plan) => plan.prepared());
-}
-
-/**
- * Pictures with conversations by their shares, all with short answers or all with a long one. A kind that a picture lacks leaves
- * its share to the others.
+ * Pictures with conversations by their shares. Topics of a kind count alike however many conversations they have, and so do
+ * answers: most findings are absent, and who says so without looking must not be right more often than not.
  *
  * @param each Most conversations with short answers about a picture; of those with long answers it has one.
  */
 export function drawLessons(
   pool: Pool<TaughtPicture>,
   mix: Mix,
-  { pictures, each }: { readonly pictures: number; readonly each: number },
+  size: { readonly pictures: number; readonly each: number },
   random: Random,
 ): ChosenPicture[] {
-  const all = Object.entries(mix) as [Lesson, number][];
-  const isLong = long.has(drawKind(all, random));
-  const alike = all.filter(([kind]) => long.has(kind) === isLong);
-  return Array.from({ length: pictures }, () => {
-    for (let tries = 0; tries < 1000; tries++) {
-      const picture = pool.at(random.whole(0, pool.size - 1));
-      const lessons = drawAbout(picture, alike, isLong ? 1 : each, random);
-      if (lessons.length > 0) return { picture, lessons };
-    }
-    const kinds = alike.map(([kind]) => kind).join(", ");
-    throw new RangeError(`Cannot find a conversation of kind ${kinds} in ${pool.size} pictures`);
-  });
+  const pick = (some: readonly LessonPlan[]) => {
+    const about = pickAlike(some, ({ topic }) => topic, random);
+    return random.pick(pickAlike(about, ({ answer }) => answer, random));
+  };
+  return drawBatch(pool, { mix, long, ...size, pick }, random).map(({ picture, lessons }) => ({
+    picture,
+    lessons: lessons.map((plan) => plan.prepared()),
+  }));
 }
 
 /** Conversations as a batch. */

@@ -14,18 +14,11 @@ import {
   trainingText,
   turnsOf,
 } from "@medvlm/medplib/parts";
-import { findingNames, ofLabel } from "../phantoms/chest_report.ts";
-import {
-  chestExamples,
-  type ChestInstance,
-  chestLabels,
-  type ChestPhantom,
-} from "../phantoms/mod.ts";
+import { chestExamples, type ChestPhantom } from "../phantoms/mod.ts";
 import { union } from "../phantoms/thing_examples.ts";
 
 /**
- * Kinds of conversation. `request` is one for a mask of which only the words are taught; `list` goes through all kinds of finding
- * and says of each where it is: a picture teaches a fact with every few words.
+ * Kinds of conversation. `request` is one for a mask of which only the words are taught.
  */
 export type Lesson =
   | "caption"
@@ -34,7 +27,6 @@ export type Lesson =
   | "open"
   | "region"
   | "request"
-  | "list"
   | "structure"
   | "finding";
 
@@ -161,30 +153,6 @@ function prepareLesson(
   };
 }
 
-/** Where findings of one kind are, in few words. */
-function placesOf(found: readonly ChestInstance[]): string {
-  const places = found.map(({ side, zone }) => [side, zone].filter(Boolean).join(" ") || "yes");
-  return found.length === 0 ? "no" : [...new Set(places)].sort().join(" and ");
-}
-
-/** All kinds of finding with where they are. */
-function listDraft(phantom: ChestPhantom): Draft {
-  const lines = chestLabels.map((label) =>
-    `${findingNames[label]}: ${placesOf(ofLabel(phantom, label))}`
-  );
-  return {
-    lesson: "list",
-    topic: "list",
-    example: {
-      id: `${phantom.id}/list`,
-      image: `${phantom.id}.png`,
-      task: "report",
-      prompt: "List all kinds of finding with their places.",
-      answer: `${lines.join(", ")}.`,
-    },
-  };
-}
-
 /** Everything that is said about a phantom. The same phantom has the same conversations. */
 export function lessonPlans(phantom: ChestPhantom, teaching: Teaching): LessonPlan[] {
   const size = phantom.image.width;
@@ -204,7 +172,7 @@ export function lessonPlans(phantom: ChestPhantom, teaching: Teaching): LessonPl
   // Training and evaluation of the official code differ in a few words of the system text: a small model learns both. All
   // conversations about a picture have the same, so that a batch can share them.
   const template = phantom.index % 2 === 0 ? "llava_v1" : "vicuna_v1";
-  return [caption, listDraft(phantom), ...examples.flatMap(draftsOf)].map((draft): LessonPlan => {
+  return [caption, ...examples.flatMap(draftsOf)].map((draft): LessonPlan => {
     const { lesson, topic, example: { answer } } = draft;
     let prepared: PreparedLesson | undefined;
     return {

@@ -34,6 +34,7 @@ import { drawLessons, lessonBatch, type TaughtPicture, taughtPictures } from "./
 import type { Lesson, Teaching } from "./medplib_lessons.ts";
 import { probeMedplib } from "./medplib_probe.ts";
 import type { MedplibRecipe, StageRecipe } from "./medplib_recipe.ts";
+import { patchPart } from "./patch_task.ts";
 import { type PartRecipe, PartRunner, type PartsRun } from "./part_runner.ts";
 import { type Pool, stepRandom } from "./pool.ts";
 import {
@@ -91,7 +92,6 @@ const together: MedplibStage = {
 const probed: Readonly<Record<Lesson, readonly Lesson[]>> = {
   caption: [],
   report: [],
-  list: ["list"],
   closed: ["closed"],
   open: ["open"],
   region: ["region"],
@@ -99,9 +99,6 @@ const probed: Readonly<Record<Lesson, readonly Lesson[]>> = {
   structure: ["structure"],
   finding: ["finding"],
 };
-
-/** Folder of a cosine of the patches. */
-export const patchPart = (cycle: number) => `patches-${cycle + 1}`;
 
 /** Folder of a part of the conversations. */
 export const talkPart = (round: number) => `conversations-${round + 1}`;

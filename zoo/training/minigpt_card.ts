@@ -8,7 +8,7 @@ import type { Device } from "@medvlm/core/device";
 import type { MinigptConfig } from "@medvlm/core/minigpt";
 import { stageOf as pefomedStage } from "@medvlm/pefomed/parts";
 import { ablation, stageOf as pfmvgStage } from "@medvlm/pfmvg/parts";
-import { cardText, figureTable, type PartRow, percent } from "./figures.ts";
+import { cardText, figureTable, type PartRow, patchRows, percent } from "./figures.ts";
 import { minigptRecipe } from "./minigpt_recipe.ts";
 import {
   type Figures,
@@ -18,7 +18,7 @@ import {
   measureReports,
   withModel,
 } from "./minigpt_report.ts";
-import { basePart, partModel, patchPart, wordPart } from "./minigpt_run.ts";
+import { basePart, partModel, wordPart } from "./minigpt_run.ts";
 
 /** A finished run. */
 export interface FinishedRun {
@@ -126,13 +126,7 @@ export async function minigptCard(
   const { title, baseline, stageOf } = cards[system];
   const { phantoms, seed, patches, words, base, stages } = minigptRecipe;
   const parts: PartRow[] = [
-    ...patches.map((settings, cycle) => ({
-      name: patchPart(cycle),
-      purpose: `vision tower: patches matched with names ${
-        settings.picture === true ? "of all that the picture shows" : "(DenseCLIP)"
-      }`,
-      settings,
-    })),
+    ...patchRows(patches),
     {
       name: wordPart,
       purpose: "projection: rows of patches matched with the language model's words for them",

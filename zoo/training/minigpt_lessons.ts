@@ -13,7 +13,7 @@ import { chestReport } from "../phantoms/chest_report.ts";
 import { textRandom } from "../phantoms/chest_text.ts";
 import { chestExamples, type ChestPhantom, chestThings, type Thing } from "../phantoms/mod.ts";
 import type { Random } from "../phantoms/random.ts";
-import { drawKind, pickAlike } from "./draw_kind.ts";
+import { drawBatch, pickAlike } from "./draw_kind.ts";
 import { phantomPool, type PhantomSource, type Pool } from "./pool.ts";
 
 /**
@@ -112,41 +112,25 @@ export function familyPictures(source: PhantomSource): Pool<FamilyPicture> {
   });
 }
 
-/** Kinds with long answers: they share no batch with others, which would be padded to their length. */
 const long: ReadonlySet<FamilyLesson> = new Set(["caption", "report"]);
 
 /**
- * Examples by their shares, all with long answers or all with short ones; those about a picture come together. A kind that a
- * picture lacks leaves its share to the others.
+ * Examples by their shares; those about a picture come together.
  *
  * @param each Most examples with short answers about a picture; of those with long answers it has one.
  */
 export function drawFamilyLessons(
   pool: Pool<FamilyPicture>,
   mix: FamilyMix,
-  { pictures, each }: { readonly pictures: number; readonly each: number },
+  size: { readonly pictures: number; readonly each: number },
   random: Random,
 ): TrainingExample[] {
-  const all = Object.entries(mix) as [FamilyLesson, number][];
-  const isLong = long.has(drawKind(all, random));
-  const alike = all.filter(([kind]) => long.has(kind) === isLong);
-  return Array.from({ length: pictures }, () => {
-    for (let tries = 0; tries < 1000; tries++) {
-      const { image, lessons } = pool.at(random.whole(0, pool.size - 1));
-      const own = alike.filter(([kind]) => lessons.has(kind));
-      if (own.length === 0) continue;
-      const chosen = new Set<Taught>(), most = isLong ? 1 : each;
-      for (let n = 0; chosen.size < most && n < 4 * most; n++) {
-        const kind = drawKind(own, random), some = lessons.get(kind)!;
-        // Most findings are absent: who says so without looking must not be right more often than not.
-        const alike = kind === "closed" ? pickAlike(some, ({ answer }) => answer, random) : some;
-        chosen.add(random.pick(alike));
-      }
-      return [...chosen].map((taught) => ({ ...taught, image }));
-    }
-    const kinds = alike.map(([kind]) => kind).join(", ");
-    throw new RangeError(`Cannot find a lesson of kind ${kinds} in ${pool.size} pictures`);
-  }).flat();
+  // Most findings are absent: who says so without looking must not be right more often than not.
+  const pick = (some: readonly Taught[], kind: FamilyLesson) =>
+    random.pick(kind === "closed" ? pickAlike(some, ({ answer }) => answer, random) : some);
+  return drawBatch(pool, { mix, long, ...size, pick }, random).flatMap(
+    ({ picture: { image }, lessons }) => lessons.map((taught) => ({ ...taught, image })),
+  );
 }
 
 /**

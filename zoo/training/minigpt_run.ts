@@ -40,7 +40,13 @@ import {
 } from "./minigpt_lessons.ts";
 import type { BasePart, FamilyPart, MinigptRecipe } from "./minigpt_recipe.ts";
 import { type PartRecipe, PartRunner, type PartsRun, type PreparedPart } from "./part_runner.ts";
-import { type PatchModel, type PatchRecipe, patchTask, probePatches } from "./patch_task.ts";
+import {
+  type PatchModel,
+  patchPart,
+  type PatchRecipe,
+  patchTask,
+  probePatches,
+} from "./patch_task.ts";
 import { pictureNames, thingNames } from "./patch_names.ts";
 import { matchedWords } from "./patch_words.ts";
 import { whitenMinigpt } from "./minigpt_whitening.ts";
@@ -58,9 +64,6 @@ export interface MinigptRun extends PartsRun {
 
 /** Folder below a part's where its model is, in the official layout. */
 export const partModel = "model";
-
-/** Folder of a cosine of the vision tower. */
-export const patchPart = (cycle: number) => `patches-${cycle + 1}`;
 
 /** Folder of the part that aligns the projection. */
 export const wordPart = "words";

@@ -56,6 +56,9 @@ export interface PatchRecipe extends PartRecipe {
   readonly picture?: boolean;
 }
 
+/** Folder of a cosine. */
+export const patchPart = (cycle: number) => `patches-${cycle + 1}`;
+
 /** What is kept of a phantom. */
 export interface MarkedPicture {
   /** Grey, at the side of the tower's input. */
