@@ -32,6 +32,12 @@ export interface Question {
   readonly label?: ChestLabel;
 }
 
+/** A question with yes or no as the answer. */
+export interface ClosedQuestion extends Question {
+  /** What is asked, whatever the words: all wordings of a question have the same. */
+  readonly about: string;
+}
+
 /** Name of a finding with article, as in `a pleural effusion`; those that are not counted have none. */
 function asked(label: ChestLabel): string {
   const name = findingNames[label];
@@ -40,7 +46,11 @@ function asked(label: ChestLabel): string {
   return counted ? withArticle(name) : name;
 }
 
-function presence(label: ChestLabel, answer: "yes" | "no", random: Random): Question {
+function presence(
+  label: ChestLabel,
+  answer: "yes" | "no",
+  random: Random,
+): ClosedQuestion {
   const name = asked(label);
   const question = random.pick([
     `Is there ${name}?`,
@@ -48,16 +58,52 @@ function presence(label: ChestLabel, answer: "yes" | "no", random: Random): Ques
     `Is ${name} present?`,
     `Can you see ${name} in this image?`,
   ]);
-  return { kind: "presence", question, answer, type: "closed", label };
+  return { kind: "presence", about: label, question, answer, type: "closed", label };
 }
 
-function sidePresence(label: ChestLabel, side: Side, answer: "yes" | "no", random: Random) {
+function sidePresence(
+  label: ChestLabel,
+  side: Side,
+  answer: "yes" | "no",
+  random: Random,
+): ClosedQuestion {
   const name = asked(label);
   const question = random.pick([
     `Is there ${name} on the ${side}?`,
     `Does the ${side} side show ${name}?`,
   ]);
-  return { kind: "side", question, answer, type: "closed", label } satisfies Question;
+  return { kind: "side", about: `${label}, ${side}`, question, answer, type: "closed", label };
+}
+
+/** Every question with yes or no as the answer that can be asked, in one wording each: most findings are absent. */
+export function closedQuestions(phantom: ChestPhantom, random: Random): ClosedQuestion[] {
+  const asked: ClosedQuestion[] = [];
+  for (const label of chestLabels) {
+    const found = ofLabel(phantom, label);
+    asked.push(presence(label, found.length > 0 ? "yes" : "no", random));
+    if (!found.some(({ side }) => side !== undefined)) continue;
+    for (const side of ["right", "left"] as const) {
+      const here = found.some((finding) => finding.side === side);
+      asked.push(sidePresence(label, side, here ? "yes" : "no", random));
+    }
+  }
+  const normality = (about: string, question: string, is: boolean, label?: ChestLabel) =>
+    asked.push({
+      kind: "normality",
+      about,
+      question,
+      answer: is ? "yes" : "no",
+      type: "closed",
+      ...(label === undefined ? {} : { label }),
+    });
+  const normal = phantom.findings.length === 0;
+  const isNormal = ["Is this chest radiograph normal?", "Is this a normal image?"];
+  const isNot = ["Is there any abnormality?", "Does this image show an abnormal finding?"];
+  normality("normal", random.pick(isNormal), normal);
+  normality("abnormal", random.pick(isNot), !normal);
+  const large = ofLabel(phantom, "Cardiomegaly").length > 0;
+  normality("heart size", "Is the heart of normal size?", !large, "Cardiomegaly");
+  return asked;
 }
 
 /**
@@ -65,47 +111,10 @@ function sidePresence(label: ChestLabel, side: Side, answer: "yes" | "no", rando
  *
  * @param most Pairs at most, 1 or more.
  */
-export function closedQuestions(phantom: ChestPhantom, random: Random, most = 3): Question[] {
-  const yes: Question[] = [], no: Question[] = [];
-  const normal = phantom.findings.length === 0;
-  for (const label of chestLabels) {
-    const found = ofLabel(phantom, label);
-    if (found.length > 0) yes.push(presence(label, "yes", random));
-    else no.push(presence(label, "no", random));
-    for (const side of ["right", "left"] as const) {
-      const here = found.filter((finding) => finding.side === side);
-      if (here.length > 0) yes.push(sidePresence(label, side, "yes", random));
-      else if (found.some((finding) => finding.side !== undefined)) {
-        no.push(sidePresence(label, side, "no", random));
-      }
-    }
-  }
-  const normality = (question: string, answer: "yes" | "no"): Question => ({
-    kind: "normality",
-    question,
-    answer,
-    type: "closed",
-  });
-  (normal ? yes : no).push(
-    normality(
-      random.pick(["Is this chest radiograph normal?", "Is this a normal image?"]),
-      normal ? "yes" : "no",
-    ),
-  );
-  (normal ? no : yes).push(
-    normality(
-      random.pick(["Is there any abnormality?", "Does this image show an abnormal finding?"]),
-      normal ? "no" : "yes",
-    ),
-  );
-  const large = ofLabel(phantom, "Cardiomegaly").length > 0;
-  (large ? no : yes).push({
-    kind: "normality",
-    question: "Is the heart of normal size?",
-    answer: large ? "no" : "yes",
-    type: "closed",
-    label: "Cardiomegaly",
-  });
+export function pairedQuestions(phantom: ChestPhantom, random: Random, most = 3): Question[] {
+  const asked = closedQuestions(phantom, random);
+  const yes = asked.filter(({ answer }) => answer === "yes");
+  const no = asked.filter(({ answer }) => answer === "no");
   const pairs = Math.min(most, yes.length, no.length);
   const chosen = [
     ...random.shuffled(yes).slice(0, pairs),

@@ -6,7 +6,12 @@
 import type { Example, Finding } from "@medvlm/core";
 import type { ChestInstance, ChestPhantom } from "./chest.ts";
 import { type ChestLabel, chestLabels } from "./chest_findings.ts";
-import { closedQuestions, openQuestions } from "./chest_questions.ts";
+import {
+  closedQuestions,
+  openQuestions,
+  pairedQuestions,
+  type Question,
+} from "./chest_questions.ts";
 import { chestReport, findingNames, ofLabel, wholeReport } from "./chest_report.ts";
 import { Random } from "./random.ts";
 import {
@@ -22,6 +27,8 @@ import { capital, listed } from "./wording.ts";
 
 /** Marks the draws of texts, apart from those of the picture. */
 const TEXT_DRAWS = 0x74657874;
+/** Marks those of the questions in {@linkcode closedExamples}. */
+const QUESTION_DRAWS = 0x71756573;
 
 /** The draws for the texts of a phantom. */
 export function textRandom({ seed, index }: { seed: number; index: number }): Random {
@@ -84,18 +91,26 @@ function reports(phantom: ChestPhantom, common: Common, random: Random): Example
   ];
 }
 
+function questionExample(
+  { kind, question, answer, type }: Question,
+  id: string,
+  common: Common,
+): Example {
+  return {
+    ...common,
+    id,
+    task: "vqa",
+    prompt: question,
+    answer,
+    answerType: type,
+    category: kind,
+    ...(type === "closed" ? { choices: ["yes", "no"] } : {}),
+  };
+}
+
 function questions(phantom: ChestPhantom, common: Common, random: Random): Example[] {
-  return [...closedQuestions(phantom, random), ...openQuestions(phantom, random)].map(
-    ({ kind, question, answer, type }, number): Example => ({
-      ...common,
-      id: `${phantom.id}/vqa/${number}`,
-      task: "vqa",
-      prompt: question,
-      answer,
-      answerType: type,
-      category: kind,
-      ...(type === "closed" ? { choices: ["yes", "no"] } : {}),
-    }),
+  return [...pairedQuestions(phantom, random), ...openQuestions(phantom, random)].map(
+    (question, number) => questionExample(question, `${phantom.id}/vqa/${number}`, common),
   );
 }
 
@@ -163,6 +178,10 @@ function diagnoses(phantom: ChestPhantom, common: Common): Example {
   };
 }
 
+function commonOf({ sex, age, id }: ChestPhantom, image: string): Common {
+  return { image, patient: id, attributes: { sex, age: String(age) } };
+}
+
 /**
  * All examples of a chest phantom: report with and without marks, closed (as many yes as no) and open questions, region
  * questions, segmentation, findings with boxes, diagnoses. Spans are in UTF-16 units of the answer, boxes and masks in
@@ -172,8 +191,7 @@ function diagnoses(phantom: ChestPhantom, common: Common): Example {
  */
 export function chestExamples(phantom: ChestPhantom, image = `${phantom.id}.png`): Example[] {
   const random = textRandom(phantom);
-  const { id, sex, age } = phantom;
-  const common: Common = { image, patient: id, attributes: { sex, age: String(age) } };
+  const common = commonOf(phantom, image);
   return [
     ...reports(phantom, common, random),
     ...questions(phantom, common, random),
@@ -182,4 +200,19 @@ export function chestExamples(phantom: ChestPhantom, image = `${phantom.id}.png`
     localization(phantom, common),
     diagnoses(phantom, common),
   ];
+}
+
+/**
+ * Every closed question about a chest phantom, in words of its own; `category` is what is asked, the same for all wordings of a
+ * question. Most answers are no. The same phantom gives the same examples.
+ *
+ * @param image As for {@linkcode chestExamples}.
+ */
+export function closedExamples(phantom: ChestPhantom, image = `${phantom.id}.png`): Example[] {
+  const { seed, index, id } = phantom, random = new Random(seed, index, QUESTION_DRAWS);
+  const common = commonOf(phantom, image);
+  return closedQuestions(phantom, random).map((question, number) => ({
+    ...questionExample(question, `${id}/closed/${number}`, common),
+    category: question.about,
+  }));
 }

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { type ChestPhantom, chestPhantom } from "./chest.ts";
 import { chestLabels } from "./chest_findings.ts";
 import { findingNames, ofLabel } from "./chest_report.ts";
-import { chestExamples, globalLabels } from "./chest_text.ts";
+import { chestExamples, closedExamples, globalLabels } from "./chest_text.ts";
 import { maskBox } from "./field.ts";
 
 const SIZE = 64;
@@ -138,6 +138,29 @@ Deno.test("yes and no are balanced, and every answer follows from the picture", 
     }
   }
   assertEquals(yes, no);
+});
+
+Deno.test("every closed question is asked once, and its answer follows from the picture", () => {
+  for (const phantom of phantoms) {
+    const examples = closedExamples(phantom);
+    assertEquals(closedExamples(phantom), examples);
+    const asked = new Map(examples.map(({ category, answer }) => [category!, answer]));
+    assertEquals(asked.size, examples.length);
+    for (const label of chestLabels) {
+      const found = ofLabel(phantom, label);
+      assertEquals(asked.get(label), found.length > 0 ? "yes" : "no");
+      const lies = found.some(({ side }) => side !== undefined);
+      for (const side of ["right", "left"]) {
+        const here = found.some((finding) => finding.side === side) ? "yes" : "no";
+        assertEquals(asked.get(`${label}, ${side}`), lies ? here : undefined);
+      }
+    }
+    const normal = phantom.findings.length === 0;
+    assertEquals(
+      [asked.get("normal"), asked.get("abnormal")],
+      normal ? ["yes", "no"] : ["no", "yes"],
+    );
+  }
 });
 
 Deno.test("regions and masks are those of the phantom; the same phantom gives the same examples", () => {

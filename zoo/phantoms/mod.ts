@@ -33,7 +33,13 @@ export type { ChestInstance, ChestOptions, ChestPhantom } from "./chest.ts";
 export { chestLabels } from "./chest_findings.ts";
 export type { ChestFinding, ChestLabel, Prevalence, Zone } from "./chest_findings.ts";
 export type { Side } from "./chest_anatomy.ts";
-export { chestExamples, chestThings, globalLabels, localLabels } from "./chest_text.ts";
+export {
+  chestExamples,
+  chestThings,
+  closedExamples,
+  globalLabels,
+  localLabels,
+} from "./chest_text.ts";
 export { Field, maskBox, type Shape } from "./field.ts";
 export { type Split, splitCounts, splitIndex } from "./splits.ts";
 export type { Thing } from "./thing_examples.ts";

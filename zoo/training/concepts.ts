@@ -26,15 +26,19 @@ export const conceptTable = "concepts.weight";
 /** Marks the draws of the table. */
 const CONCEPT_DRAWS = 0x6e616d65;
 
-/** A fresh table [count, width], as PyTorch starts tables. Belongs to whoever asked for it. */
+/**
+ * A fresh table [count, width]. Belongs to whoever asked for it.
+ *
+ * @param deviation Of its elements. Default 1, as PyTorch starts tables.
+ */
 export function conceptEmbeddings(
   device: Device,
   width: number,
   seed: number,
-  count = conceptNames.length,
+  { count = conceptNames.length, deviation = 1 }: { count?: number; deviation?: number } = {},
 ): Tensor {
   const random = new Random(seed, 0, CONCEPT_DRAWS);
-  const rows = Float32Array.from({ length: count * width }, () => random.normal());
+  const rows = Float32Array.from({ length: count * width }, () => deviation * random.normal());
   return tensor(device, rows, [count, width]);
 }
 

@@ -1,5 +1,5 @@
 /**
- * Draws by shares and by groups, and batches of lessons by both.
+ * Draws by shares, by groups and by weights, and batches of lessons by them.
  *
  * @module
  */
@@ -24,9 +24,76 @@ export function pickAlike<T>(some: readonly T[], key: (one: T) => string, random
   return random.pick([...Map.groupBy(some, key).values()]);
 }
 
+/**
+ * Draws under which, over many pictures, no answer to a question is much more frequent than another, nor any question: what is
+ * asked, without a look at the picture, then tells nothing. A lesson's weight is one over how many there are like it.
+ */
+export class Balance<L> {
+  readonly #key: (lesson: L) => string;
+  readonly #counts = new Map<string, number>();
+  readonly #most: number;
+
+  /**
+   * @param sample Lessons of some pictures, like those that will be drawn from.
+   * @param key Question and answer of a lesson.
+   */
+  constructor(sample: readonly (readonly L[])[], key: (lesson: L) => string) {
+    this.#key = key;
+    for (const lesson of sample.flat()) {
+      this.#counts.set(key(lesson), (this.#counts.get(key(lesson)) ?? 0) + 1);
+    }
+    this.#most = Math.max(...sample.map((lessons) => this.#total(lessons)));
+  }
+
+  #weight(lesson: L): number {
+    return 1 / (this.#counts.get(this.#key(lesson)) ?? 1);
+  }
+
+  #total(lessons: readonly L[]): number {
+    return lessons.reduce((sum, lesson) => sum + this.#weight(lesson), 0);
+  }
+
+  /** Whether to take a picture: the more often, the more weight its lessons have. */
+  takes(lessons: readonly L[], random: Random): boolean {
+    return random.chance(Math.min(1, this.#total(lessons) / this.#most));
+  }
+
+  /** One of a picture's lessons by their weights. @param some At least one. */
+  pick(some: readonly L[], random: Random): L {
+    const shares = some.map((lesson, n) => [String(n), this.#weight(lesson)] as const);
+    return some[Number(drawKind(shares, random))]!;
+  }
+}
+
 /** A picture with everything that is said about it. */
 interface Taught<K, L> {
   readonly lessons: ReadonlyMap<K, readonly L[]>;
+}
+
+/** Pictures that tell how frequent the lessons of a pool are. */
+const balanceSample = 400;
+const balances = new WeakMap<object, Balance<unknown>>();
+
+/**
+ * The balance of a pool's lessons of one kind; a pool has one.
+ *
+ * @param key Question and answer of a lesson.
+ */
+export function poolBalance<K, L>(
+  pool: Pool<Taught<K, L>>,
+  kind: K,
+  key: (lesson: L) => string,
+): Balance<L> {
+  let known = balances.get(pool) as Balance<L> | undefined;
+  if (known === undefined) {
+    const pictures = Array.from(
+      { length: Math.min(pool.size, balanceSample) },
+      (_, n) => pool.at(n),
+    );
+    known = new Balance(pictures.map(({ lessons }) => lessons.get(kind) ?? []), key);
+    balances.set(pool, known as Balance<unknown>);
+  }
+  return known;
 }
 
 /** How a batch is drawn. */
@@ -41,6 +108,8 @@ export interface BatchDraw<K extends string, L> {
   readonly each: number;
   /** One of a picture's lessons of a kind. */
   readonly pick: (some: readonly L[], kind: K) => L;
+  /** Whether to take a picture that came up. Default: each. */
+  readonly takes?: (lessons: ReadonlyMap<K, readonly L[]>) => boolean;
 }
 
 /**
@@ -51,7 +120,7 @@ export interface BatchDraw<K extends string, L> {
  */
 export function drawBatch<K extends string, L, P extends Taught<K, L>>(
   pool: Pool<P>,
-  { mix, long, pictures, each, pick }: BatchDraw<K, L>,
+  { mix, long, pictures, each, pick, takes = () => true }: BatchDraw<K, L>,
   random: Random,
 ): { readonly picture: P; readonly lessons: readonly L[] }[] {
   const all = Object.entries(mix) as [K, number][];
@@ -61,7 +130,7 @@ export function drawBatch<K extends string, L, P extends Taught<K, L>>(
     for (let tries = 0; tries < 1000; tries++) {
       const picture = pool.at(random.whole(0, pool.size - 1));
       const own = alike.filter(([kind]) => picture.lessons.has(kind));
-      if (own.length === 0) continue;
+      if (own.length === 0 || !takes(picture.lessons)) continue;
       const chosen = new Set<L>();
       for (let n = 0; chosen.size < most && n < 4 * most; n++) {
         const kind = drawKind(own, random);

@@ -68,9 +68,11 @@ export interface PartRow {
 export function patchRows(patches: readonly PatchRecipe[]): PartRow[] {
   return patches.map((settings, cycle) => ({
     name: patchPart(cycle),
-    purpose: `vision tower: patches matched with names ${
-      settings.picture === true ? "of all that the picture shows" : "(DenseCLIP)"
-    }`,
+    purpose: [
+      "vision tower: patches matched with names of what they show (DenseCLIP)",
+      ...settings.picture ? ["of what is anywhere in the picture"] : [],
+      ...settings.thirds ? ["of the thirds in which findings are"] : [],
+    ].join(", "),
     settings,
   }));
 }

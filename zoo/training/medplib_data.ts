@@ -19,7 +19,7 @@ import {
   type PreparedLesson,
   type Teaching,
 } from "./medplib_lessons.ts";
-import { drawBatch, pickAlike } from "./draw_kind.ts";
+import { drawBatch, pickAlike, poolBalance } from "./draw_kind.ts";
 import { greySquare, normalisedSquares } from "./pictures.ts";
 import { phantomPool, type PhantomSource, type Pool } from "./pool.ts";
 
@@ -73,11 +73,19 @@ export function drawLessons(
   size: { readonly pictures: number; readonly each: number },
   random: Random,
 ): ChosenPicture[] {
-  const pick = (some: readonly LessonPlan[]) => {
+  const balance = mix.yesno === undefined
+    ? undefined
+    : poolBalance(pool, "yesno", ({ topic, answer }) => `${topic}: ${answer}`);
+  const pick = (some: readonly LessonPlan[], kind: Lesson) => {
+    if (kind === "yesno") return balance!.pick(some, random);
     const about = pickAlike(some, ({ topic }) => topic, random);
     return random.pick(pickAlike(about, ({ answer }) => answer, random));
   };
-  return drawBatch(pool, { mix, long, ...size, pick }, random).map(({ picture, lessons }) => ({
+  const takes = (lessons: TaughtPicture["lessons"]) =>
+    balance?.takes(lessons.get("yesno")!, random) ?? true;
+  return drawBatch(pool, { mix, long, ...size, pick, takes }, random).map((
+    { picture, lessons },
+  ) => ({
     picture,
     lessons: lessons.map((plan) => plan.prepared()),
   }));

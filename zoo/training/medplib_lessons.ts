@@ -14,15 +14,17 @@ import {
   trainingText,
   turnsOf,
 } from "@medvlm/medplib/parts";
-import { chestExamples, type ChestPhantom } from "../phantoms/mod.ts";
+import { chestExamples, type ChestPhantom, closedExamples } from "../phantoms/mod.ts";
 import { union } from "../phantoms/thing_examples.ts";
 
 /**
- * Kinds of conversation. `request` is one for a mask of which only the words are taught.
+ * Kinds of conversation. `yesno` is every closed question about the picture, while `closed` is a few with as many yes as no;
+ * `request` is one for a mask of which only the words are taught.
  */
 export type Lesson =
   | "caption"
   | "report"
+  | "yesno"
   | "closed"
   | "open"
   | "region"
@@ -172,7 +174,12 @@ export function lessonPlans(phantom: ChestPhantom, teaching: Teaching): LessonPl
   // Training and evaluation of the official code differ in a few words of the system text: a small model learns both. All
   // conversations about a picture have the same, so that a batch can share them.
   const template = phantom.index % 2 === 0 ? "llava_v1" : "vicuna_v1";
-  return [caption, ...examples.flatMap(draftsOf)].map((draft): LessonPlan => {
+  const asked = closedExamples(phantom).map((example): Draft => ({
+    lesson: "yesno",
+    topic: example.category!,
+    example,
+  }));
+  return [caption, ...examples.flatMap(draftsOf), ...asked].map((draft): LessonPlan => {
     const { lesson, topic, example: { answer } } = draft;
     let prepared: PreparedLesson | undefined;
     return {

@@ -55,19 +55,20 @@ export const medplibRecipe: MedplibRecipe = {
   patches: [
     { steps: 600, batch: 24, rate: 1.5e-3, warmupShare: 0.03 },
     { steps: 600, batch: 24, rate: 1e-3, warmupShare: 0.03 },
+    { steps: 1200, batch: 24, rate: 1e-3, warmupShare: 0.05, picture: true },
   ],
   words: { steps: 400, batch: 24, rate: 3e-3, warmupShare: 0.05 },
   conversations: [
     // Closed questions among other conversations took several times as long: their one token is a small part of the loss.
-    { steps: 250, batch: 12, each: 6, rate: 2e-3, warmupShare: 0.1, mix: { closed: 1 } },
-    { steps: 250, batch: 12, each: 6, rate: 2e-3, warmupShare: 0.1, mix: { closed: 1 } },
+    { steps: 400, batch: 12, each: 6, rate: 2e-3, warmupShare: 0.1, mix: { yesno: 1 } },
+    { steps: 300, batch: 12, each: 6, rate: 2e-3, warmupShare: 0.1, mix: { yesno: 1 } },
     {
       steps: 400,
       batch: 8,
       each: 10,
       rate: 1.5e-3,
       warmupShare: 0.05,
-      mix: { closed: 5, open: 3, region: 2, request: 1, report: 0.5 },
+      mix: { yesno: 3, closed: 2, open: 3, region: 2, request: 1, report: 0.5 },
     },
   ],
   stages: {
@@ -81,20 +82,20 @@ export const medplibRecipe: MedplibRecipe = {
       mix: { closed: 6, open: 2, region: 3 },
     },
     grounding: {
-      steps: 220,
+      steps: 400,
       batch: 6,
       each: 4,
       rate: 1e-3,
       warmupShare: 0.05,
-      mix: { structure: 2, finding: 3 },
+      mix: { structure: 1, finding: 3 },
     },
     experts: {
-      steps: 220,
+      steps: 300,
       batch: 8,
       each: 6,
       rate: 1e-3,
       warmupShare: 0.04,
-      mix: { closed: 4, open: 2, region: 2, structure: 3, finding: 3 },
+      mix: { closed: 4, open: 2, region: 2, structure: 2, finding: 4 },
     },
   },
 };

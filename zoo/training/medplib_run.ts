@@ -67,7 +67,7 @@ const together: MedplibStage = {
   purpose: "language model: captions, questions, regions, requests about pictures",
   source: "no paper: what a language model taken from elsewhere would bring along",
   after: "base",
-  // The tower stays as it is: trained along with an untrained reader it did not get better.
+  // The tower stays as it is: trained along it forgets what it knows before the language model has learned to ask.
   trains: [
     names.projector,
     "region_fea_adapter",
@@ -92,6 +92,7 @@ const together: MedplibStage = {
 const probed: Readonly<Record<Lesson, readonly Lesson[]>> = {
   caption: [],
   report: [],
+  yesno: ["closed"],
   closed: ["closed"],
   open: ["open"],
   region: ["region"],

@@ -22,8 +22,15 @@ import type { Teaching } from "./medplib_lessons.ts";
 import type { MedplibRecipe } from "./medplib_recipe.ts";
 import type { PartRecipe, PreparedPart } from "./part_runner.ts";
 import { whitenMedplib } from "./medplib_whitening.ts";
-import { type PatchModel, type PatchRecipe, patchTask, probePatches } from "./patch_task.ts";
-import { pictureNames, thingNames } from "./patch_names.ts";
+import { pictureNames } from "./patch_names.ts";
+import {
+  freshNames,
+  type PatchModel,
+  type PatchRecipe,
+  patchTask,
+  probePatches,
+  recipeNames,
+} from "./patch_task.ts";
 import { matchedWords } from "./patch_words.ts";
 import type { PhantomSource } from "./pool.ts";
 import { probeSam } from "./sam_probe.ts";
@@ -146,11 +153,12 @@ export async function learnMasks(
 /** Patches of the vision tower and names. @param cycle Number of the cosine; its draws are its own. */
 export function learnPatches(
   parameters: Parameters,
-  { batch, picture = false }: PatchRecipe,
+  settings: PatchRecipe,
   { device, config, seed, phantoms, validation }: TowerRun,
   cycle: number,
 ): Learning<unknown> {
-  const { clip, visionLayer } = config, known = picture ? pictureNames : thingNames;
+  const { clip, visionLayer } = config;
+  const known = recipeNames(settings, clip.imageSize / clip.patchSize);
   const unused = new RegExp(
     `post_layernorm|layers\\.(${
       Array.from({ length: -1 - visionLayer }, (_, n) => clip.layers - 1 - n).join("|")
@@ -163,10 +171,9 @@ export function learnPatches(
     ),
     patches: (pixels) => clipFeatures(parameters, pixels, config),
     ...patchInput(config),
-    names: known,
-    concepts: conceptEmbeddings(device, clip.hiddenSize, seed, known.names.length),
+    ...freshNames(device, known, clip.hiddenSize, seed),
   };
-  return learnMatching(model, batch, seed + cycle, { phantoms, validation });
+  return learnMatching(model, settings.batch, seed + cycle, { phantoms, validation });
 }
 
 /** The projector's rows and the language model's words for what is on the patches; the layers around it begin whitened. */
@@ -184,7 +191,7 @@ export async function learnWords(
     ),
     patches: (pixels) => projectFeatures(parameters, clipFeatures(parameters, pixels, config)),
     ...patchInput(config),
-    ...matchedWords(parameters, tokenizer),
+    ...matchedWords(parameters, tokenizer, pictureNames, seed),
   };
   return learnMatching(model, batch, seed, { phantoms, validation });
 }
@@ -207,6 +214,9 @@ function learnMatching(
     task: patchTask(model, { source: phantoms, batch, seed }) as TrainingTask<unknown>,
     betas: [0.9, 0.98],
     evaluate: () => probePatches(model, validation),
-    [Symbol.dispose]: () => model.concepts.dispose(),
+    [Symbol.dispose]() {
+      model.concepts.dispose();
+      model.words?.dispose();
+    },
   };
 }

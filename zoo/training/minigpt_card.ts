@@ -9,6 +9,7 @@ import type { MinigptConfig } from "@medvlm/core/minigpt";
 import { stageOf as pefomedStage } from "@medvlm/pefomed/parts";
 import { ablation, stageOf as pfmvgStage } from "@medvlm/pfmvg/parts";
 import { cardText, figureTable, type PartRow, patchRows, percent } from "./figures.ts";
+import type { FamilyLesson } from "./minigpt_lessons.ts";
 import { minigptRecipe } from "./minigpt_recipe.ts";
 import {
   type Figures,
@@ -116,6 +117,18 @@ const cards = {
   },
 } as const;
 
+/** What a lesson is about, in words. */
+const lessonWords: Readonly<Record<FamilyLesson, string>> = {
+  caption: "captions",
+  report: "reports",
+  yesno: "all closed questions",
+  closed: "closed questions",
+  open: "open questions",
+  identify: "names for boxes",
+  thing: "boxes for names",
+  phrase: "boxes for phrases",
+};
+
 /** The card as Markdown. @param bytes Of the weights. */
 export async function minigptCard(
   { folder, device, plugin }: FinishedRun,
@@ -129,14 +142,15 @@ export async function minigptCard(
     ...patchRows(patches),
     {
       name: wordPart,
-      purpose: "projection: rows of patches matched with the language model's words for them",
+      purpose:
+        "projection: rows of patches matched with the language model's words for them, and with what is where",
       settings: words,
     },
     ...base.map((settings, cycle) => ({
       name: basePart(cycle),
-      purpose: `${
-        settings.tower ? "all of the model" : "projection and language model"
-      }: the tasks of MiniGPT-v2`,
+      purpose: `projection and language model: ${
+        Object.keys(settings.mix).map((kind) => lessonWords[kind as FamilyLesson]).join(", ")
+      }`,
       settings,
     })),
     ...Object.entries(stages[system]).map(([name, settings]) => ({

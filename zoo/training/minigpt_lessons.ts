@@ -11,18 +11,25 @@ import { teach as teachPefomed } from "@medvlm/pefomed/parts";
 import { teach as teachPfmvg } from "@medvlm/pfmvg/parts";
 import { chestReport } from "../phantoms/chest_report.ts";
 import { textRandom } from "../phantoms/chest_text.ts";
-import { chestExamples, type ChestPhantom, chestThings, type Thing } from "../phantoms/mod.ts";
+import {
+  chestExamples,
+  type ChestPhantom,
+  chestThings,
+  closedExamples,
+  type Thing,
+} from "../phantoms/mod.ts";
 import type { Random } from "../phantoms/random.ts";
-import { drawBatch, pickAlike } from "./draw_kind.ts";
+import { drawBatch, pickAlike, poolBalance } from "./draw_kind.ts";
 import { phantomPool, type PhantomSource, type Pool } from "./pool.ts";
 
 /**
- * Kinds of lesson. `thing` asks for the box of a name that occurs once, `phrase` for that of a phrase of the report that speaks
+ * Kinds of lesson. `yesno` is every closed question, `closed` a few with as many yes as no; `thing` asks for the box of a name that occurs once, `phrase` for that of a phrase of the report that speaks
  * of one finding, `identify` for the name of a box.
  */
 export type FamilyLesson =
   | "caption"
   | "report"
+  | "yesno"
   | "closed"
   | "open"
   | "identify"
@@ -30,7 +37,10 @@ export type FamilyLesson =
   | "phrase";
 
 /** An example without its picture. */
-export type Taught = Omit<TrainingExample, "image">;
+export interface Taught extends Omit<TrainingExample, "image"> {
+  /** What a closed question asks, whatever its words. */
+  readonly about?: string;
+}
 
 /** A picture with everything that is said about it. */
 export interface FamilyPicture {
@@ -83,6 +93,9 @@ export function familyLessons(phantom: ChestPhantom): [FamilyLesson, Taught][] {
       add("caption", { ...plain, id: `${id}/caption`, task: "caption", answer: findings });
     }
   }
+  for (const { id, task, prompt, answer, category } of closedExamples(phantom)) {
+    add("yesno", { id, task, prompt, answer, findings: [], about: category! });
+  }
   const byName = Map.groupBy(chestThings(phantom), ({ name }) => name);
   for (const [name, things] of byName) {
     for (const [n, { box }] of things.entries()) {
@@ -125,11 +138,19 @@ export function drawFamilyLessons(
   size: { readonly pictures: number; readonly each: number },
   random: Random,
 ): TrainingExample[] {
+  const balance = mix.yesno === undefined
+    ? undefined
+    : poolBalance(pool, "yesno", ({ about, answer }) => `${about}: ${answer}`);
   // Most findings are absent: who says so without looking must not be right more often than not.
-  const pick = (some: readonly Taught[], kind: FamilyLesson) =>
-    random.pick(kind === "closed" ? pickAlike(some, ({ answer }) => answer, random) : some);
-  return drawBatch(pool, { mix, long, ...size, pick }, random).flatMap(
-    ({ picture: { image }, lessons }) => lessons.map((taught) => ({ ...taught, image })),
+  const pick = (some: readonly Taught[], kind: FamilyLesson) => {
+    if (kind === "yesno") return balance!.pick(some, random);
+    return random.pick(kind === "closed" ? pickAlike(some, ({ answer }) => answer, random) : some);
+  };
+  const takes = (lessons: FamilyPicture["lessons"]) =>
+    balance?.takes(lessons.get("yesno")!, random) ?? true;
+  return drawBatch(pool, { mix, long, ...size, pick, takes }, random).flatMap(
+    ({ picture: { image }, lessons }) =>
+      lessons.map(({ about: _, ...taught }) => ({ ...taught, image })),
   );
 }
 

@@ -17,12 +17,6 @@ export interface FamilyPart extends PartRecipe {
   readonly mix: FamilyMix;
 }
 
-/** A part of the base. */
-export interface BasePart extends FamilyPart {
-  /** Whether the vision tower learns too, which it should do only with a language model that can read it. */
-  readonly tower: boolean;
-}
-
 /** The recipe of the family. */
 export interface MinigptRecipe {
   /** Of weights, draws and phantoms. */
@@ -34,14 +28,15 @@ export interface MinigptRecipe {
   /** Rows of the projection and the language model's words for what is on their patches. */
   readonly words: PartRecipe;
   /** The base: cosines one after the other. */
-  readonly base: readonly BasePart[];
+  readonly base: readonly FamilyPart[];
   /** Stages of the systems: by the system's name, then by that of its stage. */
   readonly stages: Readonly<Record<"pfmvg" | "pefomed", Readonly<Record<string, FamilyPart>>>>;
 }
 
 /** What MiniGPT-v2 was trained for. */
 const tasks: FamilyMix = {
-  closed: 4,
+  yesno: 2,
+  closed: 2,
   open: 2,
   identify: 2,
   thing: 3,
@@ -64,27 +59,21 @@ export const minigptRecipe: MinigptRecipe = {
   patches: [
     { steps: 800, batch: 24, rate: 1.5e-3, warmupShare: 0.03 },
     { steps: 800, batch: 24, rate: 1e-3, warmupShare: 0.03 },
-    { steps: 800, batch: 24, rate: 1e-3, warmupShare: 0.05, picture: true },
+    { steps: 1000, batch: 24, rate: 1e-3, warmupShare: 0.05, picture: true },
+    { steps: 800, batch: 24, rate: 1e-3, warmupShare: 0.05, picture: true, thirds: true },
   ],
   words: { steps: 400, batch: 24, rate: 3e-3, warmupShare: 0.05 },
   base: [
-    { steps: 700, batch: 8, each: 6, rate: 2e-3, warmupShare: 0.05, mix: tasks, tower: false },
     // Among the others, whose answers have many more tokens, closed questions are not learned in that time.
-    {
-      steps: 300,
-      batch: 12,
-      each: 6,
-      rate: 2e-3,
-      warmupShare: 0.1,
-      mix: { closed: 1 },
-      tower: false,
-    },
-    { steps: 400, batch: 8, each: 6, rate: 1e-3, warmupShare: 0.05, mix: tasks, tower: true },
+    { steps: 300, batch: 12, each: 6, rate: 2e-3, warmupShare: 0.1, mix: { yesno: 1 } },
+    { steps: 400, batch: 8, each: 6, rate: 2e-3, warmupShare: 0.05, mix: { thing: 1, phrase: 2 } },
+    { steps: 600, batch: 16, each: 3, rate: 2e-3, warmupShare: 0.05, mix: { thing: 1, phrase: 3 } },
+    { steps: 400, batch: 8, each: 6, rate: 1.5e-3, warmupShare: 0.05, mix: tasks },
   ],
   stages: {
     pfmvg: {
       captioning: stage(60, [16, 1], { caption: 1, report: 1 }),
-      grounding: stage(150, [16, 3], { phrase: 1 }),
+      grounding: stage(200, [16, 3], { phrase: 1 }),
     },
     pefomed: {
       captioning: stage(60, [16, 1], { caption: 1, report: 1 }),

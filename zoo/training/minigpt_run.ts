@@ -28,7 +28,6 @@ import {
 import { evaGrid, initialParameters, loadParameters, type Parameters } from "@medvlm/core/nn";
 import type { Stage } from "@medvlm/core/train";
 import { deepFolder } from "../deep_folder.ts";
-import { conceptEmbeddings } from "./concepts.ts";
 import { initialisedForWidth, tieKeysToQueries } from "./decoder_init.ts";
 import {
   drawFamilyLessons,
@@ -38,16 +37,18 @@ import {
   familyPictures,
   teachBase,
 } from "./minigpt_lessons.ts";
-import type { BasePart, FamilyPart, MinigptRecipe } from "./minigpt_recipe.ts";
+import type { FamilyPart, MinigptRecipe } from "./minigpt_recipe.ts";
 import { type PartRecipe, PartRunner, type PartsRun, type PreparedPart } from "./part_runner.ts";
+import { namesTogether, pictureNames, placeNames } from "./patch_names.ts";
 import {
+  freshNames,
   type PatchModel,
   patchPart,
   type PatchRecipe,
   patchTask,
   probePatches,
+  recipeNames,
 } from "./patch_task.ts";
-import { pictureNames, thingNames } from "./patch_names.ts";
 import { matchedWords } from "./patch_words.ts";
 import { whitenMinigpt } from "./minigpt_whitening.ts";
 import { type Pool, stepRandom } from "./pool.ts";
@@ -71,13 +72,16 @@ export const wordPart = "words";
 /** Folder of a cosine of the base. */
 export const basePart = (cycle: number) => `base-${cycle + 1}`;
 
-/** Projection and language model learn, the adapters of the family with them; the vision tower where it is said. */
-const base = (tower: boolean): Stage => ({
+/**
+ * Projection and language model learn, the adapters of the family with them. The tower stays as it is: trained along it forgets
+ * what it knows before the language model has learned to ask.
+ */
+const base: Stage = {
   name: "base",
   purpose: "the tasks of MiniGPT-v2",
   source: "Chen et al., MiniGPT-v2 (2023), its three stages in one, on phantoms",
   after: "base",
-  trains: [...tower ? [names.vision] : [], "llama_proj", "model.", "lm_head"],
+  trains: ["llama_proj", "model.", "lm_head"],
   losses: { ce: 1 },
   schedule: { kind: "cosine", rate: 1e-3 },
   betas: [0.9, 0.98],
@@ -86,7 +90,7 @@ const base = (tower: boolean): Stage => ({
   epochs: 1,
   maxTokens: 1024,
   data: ["captions, reports, questions, boxes and regions of phantoms"],
-});
+};
 
 /** Held-out pictures, and batches of each kind, that are looked at while training. */
 const heldOut = 64, heldBatches = 4;
@@ -161,7 +165,7 @@ class FamilyRunner {
   patches(settings: PatchRecipe, cycle: number): Promise<boolean> {
     const { config: { vision }, device, recipe: { seed } } = this.#run, side = evaGrid(vision);
     const after = cycle === 0 ? undefined : patchPart(cycle - 1);
-    const known = settings.picture === true ? pictureNames : thingNames;
+    const known = recipeNames(settings, side);
     return this.#matching(
       patchPart(cycle),
       settings,
@@ -175,8 +179,7 @@ class FamilyRunner {
           patches: (pixels) =>
             pictureFeatures(parameters, pixels, this.#run.config).reshape(-1, vision.hiddenSize),
           grid: [side, side],
-          names: known,
-          concepts: conceptEmbeddings(device, vision.hiddenSize, seed, known.names.length),
+          ...freshNames(device, known, vision.hiddenSize, seed),
         }),
     );
   }
@@ -184,13 +187,14 @@ class FamilyRunner {
   /** The projection's rows, of several patches each, and the language model's words for what is on them. */
   words(settings: PartRecipe, after: string): Promise<boolean> {
     const { config, recipe: { seed, phantoms } } = this.#run, side = evaGrid(config.vision);
+    const kept = namesTogether(pictureNames, placeNames(side, config.patchesPerRow));
     return this.#matching(wordPart, settings, after, seed, async (parameters) => {
       await whitenMinigpt(parameters, config, { ...phantoms, seed });
       return {
         trained: ["llama_proj.weight", "llama_proj.bias"],
         patches: (pixels) => pictureRows(parameters, pixels, config),
         grid: [side, side / config.patchesPerRow],
-        ...matchedWords(parameters, await madeTokenizer(madeFiles(config))),
+        ...matchedWords(parameters, await madeTokenizer(madeFiles(config)), kept, seed),
       };
     });
   }
@@ -225,6 +229,7 @@ class FamilyRunner {
         [Symbol.asyncDispose]() {
           parameters.dispose();
           model.concepts.dispose();
+          model.words?.dispose();
           return Promise.resolve();
         },
       };
@@ -232,12 +237,12 @@ class FamilyRunner {
   }
 
   /** Runs a part of the base after an earlier part. */
-  base(name: string, settings: BasePart, after: string): Promise<boolean> {
+  base(name: string, settings: FamilyPart, after: string): Promise<boolean> {
     return this.parts.part(name, settings, async () => {
       const { seed } = this.#run.recipe;
-      const start = await this.#model(after), stage = base(settings.tower);
+      const start = await this.#model(after);
       return await this.#prepared(
-        await prepareMinigptStage(start, stage, teachBase, seed),
+        await prepareMinigptStage(start, base, teachBase, seed),
         settings,
       );
     });

@@ -6,7 +6,8 @@ import { pefomed } from "@medvlm/pefomed";
 import { pfmvg } from "@medvlm/pfmvg";
 import { minigptCard, reportPefomed, reportPfmvg } from "./minigpt_card.ts";
 import { minigptRecipe } from "./minigpt_recipe.ts";
-import { trainMinigpt } from "./minigpt_run.ts";
+import { basePart, trainMinigpt } from "./minigpt_run.ts";
+import { patchPart } from "./patch_task.ts";
 
 /** The recipe with almost nothing of everything: what is tested is that the parts fit together. */
 const few = { steps: 1, batch: 2 };
@@ -57,13 +58,9 @@ Deno.test("one base serves the stages of both systems, and the finished models a
     assertEquals(await train(pfmvg), true);
     assertEquals(await train(pefomed), true);
     assertEquals(done, [
-      "patches-1",
-      "patches-2",
-      "patches-3",
+      ...recipe.patches.map((_, cycle) => patchPart(cycle)),
       "words",
-      "base-1",
-      "base-2",
-      "base-3",
+      ...recipe.base.map((_, cycle) => basePart(cycle)),
       "pfmvg-captioning",
       "pfmvg-grounding",
       "pfmvg-grounding-alone",

@@ -5,9 +5,11 @@
  *
  * @module
  */
+import type { Device } from "@medvlm/core/device";
 import type { Parameters } from "@medvlm/core/nn";
 import {
   add,
+  concat,
   diceLoss,
   fill,
   matmul,
@@ -21,9 +23,15 @@ import {
 import { decayGroups, decaysLinearWeights, type TrainingTask } from "@medvlm/core/train";
 import type { Mask } from "@medvlm/core";
 import type { ChestPhantom } from "../phantoms/mod.ts";
-import { conceptTable } from "./concepts.ts";
+import { conceptEmbeddings, conceptTable } from "./concepts.ts";
 import type { PartRecipe } from "./part_runner.ts";
-import type { PatchNames } from "./patch_names.ts";
+import {
+  namesTogether,
+  type PatchNames,
+  pictureNames,
+  thingNames,
+  thirdNames,
+} from "./patch_names.ts";
 import { greySquare, normalisedSquares, type SquareInput } from "./pictures.ts";
 import { phantomPool, type PhantomSource, type Pool, stepRandom } from "./pool.ts";
 
@@ -39,12 +47,35 @@ export interface PatchModel {
   readonly grid: Grid;
   /** What patches are matched with. */
   readonly names: PatchNames;
-  /** Embeddings of the names [names, width]. */
+  /** Embeddings of the names, trained along [names, width]; where there are `words`, of the names after theirs. */
   readonly concepts: Tensor;
-  /** What the embeddings are where they are not trained: a logit is `scale` times a product, and `bias` more. */
-  readonly fixed?: { readonly scale: number; readonly bias: number };
+  /** Embeddings of the first names that stay as they are [names, width]. */
+  readonly words?: Tensor;
+  /** How near a patch is to a name: `scale` times the product of the two, and `bias` more. */
+  readonly nearness: { readonly scale: number; readonly bias: number };
   /** How the tower wants its pictures. */
   readonly input: SquareInput;
+}
+
+/** What a cosine matches patches with. @param side Patches along a side of the picture. */
+export function recipeNames({ picture = false, thirds = false }: PatchRecipe, side: number) {
+  return namesTogether(
+    thingNames,
+    ...picture ? [pictureNames] : [],
+    ...thirds ? [thirdNames(side)] : [],
+  );
+}
+
+/** What patches are matched with by name, and how. */
+export type Matching = Pick<PatchModel, "names" | "concepts" | "words" | "nearness">;
+
+/** Names whose embeddings are learned along with the patches, from a fresh table. */
+export function freshNames(device: Device, names: PatchNames, width: number, seed: number) {
+  return {
+    names,
+    concepts: conceptEmbeddings(device, width, seed, { count: names.names.length }),
+    nearness: { scale: 1 / Math.sqrt(width), bias: 0 },
+  } satisfies Matching;
 }
 
 /** Rows and columns. */
@@ -54,6 +85,8 @@ export type Grid = readonly [rows: number, columns: number];
 export interface PatchRecipe extends PartRecipe {
   /** Whether patches are matched with what is anywhere in the picture too. */
   readonly picture?: boolean;
+  /** Whether they are matched with the thirds of the patch that a finding is in too. */
+  readonly thirds?: boolean;
 }
 
 /** Folder of a cosine. */
@@ -135,17 +168,14 @@ export function patchBatch(
 
 /** How well each patch goes with each name, logits [B * rows * columns, names]. */
 export function patchLogits(
-  { patches, concepts, input, fixed }: PatchModel,
+  { patches, concepts, words, input: { side }, nearness: { scale, bias } }: PatchModel,
   pixels: Tensor,
 ): Tensor {
   using scope = pixels.device.scope();
-  const [names, width] = concepts.shape as [number, number];
-  const { scale, bias } = fixed ?? { scale: 1 / Math.sqrt(width), bias: 0 };
-  const { side } = input;
   const rows = patches(pixels.reshape(-1, 3, side, side));
-  const products = matmul(rows, concepts, { transposeB: true, scale });
-  if (bias === 0) return scope.keep(products);
-  return scope.keep(add(products, fill(pixels.device, [products.shape[0]!, names], bias)));
+  const table = words === undefined ? concepts : concat([words, concepts], 0);
+  const products = matmul(rows, table, { transposeB: true, scale });
+  return scope.keep(add(products, fill(pixels.device, products.shape, bias)));
 }
 
 /** Matching of patches and names as a task for a trainer. */
@@ -154,13 +184,13 @@ export function patchTask(
   { source, batch, seed, weightDecay = 0.1 }: PatchTaskOptions,
 ): TrainingTask<PatchBatch> {
   const pool = markedPictures(model, source);
-  const { parameters, trained, concepts, fixed } = model;
+  const { parameters, trained, concepts } = model;
   const named = trained.map((name) => ({ name, value: parameters.value(name) }));
-  const groups = decayGroups(named, decaysLinearWeights, weightDecay);
   return {
-    parameters: fixed === undefined
-      ? [...groups, { parameters: [{ name: conceptTable, value: concepts }] }]
-      : groups,
+    parameters: [
+      ...decayGroups(named, decaysLinearWeights, weightDecay),
+      { parameters: [{ name: conceptTable, value: concepts }] },
+    ],
     batches(step) {
       const pictures = pool.draw(stepRandom(seed, step, BATCH_DRAWS), batch);
       return Promise.resolve([patchBatch(model, pictures)]);

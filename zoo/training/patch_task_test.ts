@@ -4,8 +4,14 @@ import { clipVision, clipVisionParameters, initialParameters } from "@medvlm/cor
 import { slice } from "@medvlm/core/tensor";
 import { Trainer } from "@medvlm/core/train";
 import { chestPhantom } from "../phantoms/mod.ts";
-import { conceptEmbeddings, conceptNames } from "./concepts.ts";
-import { markedPicture, type PatchModel, patchTask, probePatches } from "./patch_task.ts";
+import { conceptNames } from "./concepts.ts";
+import {
+  freshNames,
+  markedPicture,
+  type PatchModel,
+  patchTask,
+  probePatches,
+} from "./patch_task.ts";
 import { thingNames } from "./patch_names.ts";
 
 const clip = {
@@ -34,8 +40,7 @@ async function smallModel(device: Device): Promise<PatchModel> {
       return slice(hidden, 1, 1, hidden.shape[1]! - 1).reshape(-1, clip.hiddenSize);
     },
     grid: [6, 6],
-    names: thingNames,
-    concepts: conceptEmbeddings(device, clip.hiddenSize, 2),
+    ...freshNames(device, thingNames, clip.hiddenSize, 2),
     input,
   };
 }

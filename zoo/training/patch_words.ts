@@ -11,8 +11,9 @@ import { gatherRows, type Tensor, tensor } from "@medvlm/core/tensor";
 import type { LlamaTokenizer } from "@medvlm/core/text";
 import { findingNames } from "../phantoms/chest_report.ts";
 import type { ChestPhantom } from "../phantoms/mod.ts";
-import type { PatchNames } from "./patch_names.ts";
-import type { PatchModel } from "./patch_task.ts";
+import { conceptEmbeddings } from "./concepts.ts";
+import { namesTogether, type PatchNames } from "./patch_names.ts";
+import type { Matching } from "./patch_task.ts";
 
 const wordsOf = (name: string) => name.split(" ");
 
@@ -44,13 +45,18 @@ export const patchWords: PatchNames = {
  * How near a patch must come to a word: at a tenth of a deviation in every element, as tokens begin, a row that is the word gives
  * a logit of about 6, and one that has nothing of it -4.
  */
-const nearness = { scale: 8, bias: -4 };
+const nearness = { scale: 8, bias: -4 }, deviation = 0.1;
 
-/** The words as what patches are matched with: embeddings of the language model as they are. Each word must be one token. */
+/**
+ * The words as what patches are matched with, embeddings of the language model as they are, and after them what else the rows
+ * should keep, by names that are no words and whose embeddings are learned along. Each word must be one token.
+ */
 export function matchedWords(
   parameters: Parameters,
   tokenizer: LlamaTokenizer,
-): Pick<PatchModel, "names" | "concepts" | "fixed"> {
+  kept: PatchNames,
+  seed: number,
+): Matching & { readonly words: Tensor } {
   const ids = patchWords.names.map((word) => {
     const [id, ...more] = tokenizer.encode(word, { addSpecialTokens: false });
     if (id === undefined || more.length > 0) {
@@ -60,8 +66,13 @@ export function matchedWords(
     }
     return id;
   });
-  const index = tensor(parameters.device, Int32Array.from(ids));
-  const concepts: Tensor = gatherRows(parameters.weight("model.embed_tokens.weight"), index);
+  const { device } = parameters;
+  const index = tensor(device, Int32Array.from(ids));
+  const words = gatherRows(parameters.weight("model.embed_tokens.weight"), index);
   index.dispose();
-  return { names: patchWords, concepts, fixed: nearness };
+  const concepts = conceptEmbeddings(device, words.shape[1]!, seed, {
+    count: kept.names.length,
+    deviation,
+  });
+  return { names: namesTogether(patchWords, kept), words, concepts, nearness };
 }

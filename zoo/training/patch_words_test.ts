@@ -7,7 +7,6 @@ import {
   type LlamaConfig,
   llamaParameters,
 } from "@medvlm/core/nn";
-import { findingNames } from "../phantoms/chest_report.ts";
 import { chestPhantom, splitIndex } from "../phantoms/mod.ts";
 import { tieKeysToQueries } from "./decoder_init.ts";
 import { markedPicture } from "./patch_task.ts";
@@ -40,39 +39,21 @@ Deno.test("patches have the words of what is on them and of where that is", () =
   }
 });
 
-Deno.test("every patch can be matched with what is anywhere in the picture", () => {
-  const { names } = pictureNames, grid = [4, 4] as const;
-  for (let n = 0; n < 20; n++) {
-    const phantom = chestPhantom({ size: 64, seed: 4, index: splitIndex("train", n) });
-    const { marks } = markedPicture(phantom, { input, grid, names: pictureNames });
-    names.forEach((name, column) => {
-      if (!name.startsWith("some ")) return;
-      const cells = Array.from({ length: 16 }, (_, cell) => marks[cell * names.length + column]!);
-      const there = phantom.findings.some(({ label, side, zone }) => {
-        const [, ...words] = name.split(" "), own = findingNames[label].split(" ");
-        const [at, height] = words.slice(own.length);
-        return words.slice(0, own.length).join() === own.join() &&
-          (at === undefined || at === side) && (height === undefined || height === zone);
-      });
-      assertEquals(new Set(cells), new Set([there ? 1 : 0]), name);
-    });
-  }
-});
-
 Deno.test("words are matched by the rows that a language model has of them", async () => {
   const device = new HostDevice();
   const parameters = await initialParameters(device, specs, 1);
   const tokenizer = await madeTokenizer(madeFiles(tiny));
-  const { concepts, names, fixed } = matchedWords(parameters, tokenizer);
-  const rows = await concepts.readFloats();
+  const { concepts, words, names } = matchedWords(parameters, tokenizer, pictureNames, 1);
+  assertEquals(names.names, [...patchWords.names, ...pictureNames.names]);
+  assertEquals(concepts.shape, [pictureNames.names.length, 8]);
+  const rows = await words.readFloats();
   const table = await parameters.weight("model.embed_tokens.weight").readFloats();
-  names.names.forEach((word, n) => {
+  patchWords.names.forEach((word, n) => {
     const [id] = tokenizer.encode(word, { addSpecialTokens: false });
     assertEquals(rows.subarray(8 * n, 8 * n + 8), table.subarray(8 * id!, 8 * id! + 8));
   });
-  assertEquals(fixed !== undefined, true);
   const spelt = Object.assign(Object.create(tokenizer), { encode: () => [5, 6] });
-  assertThrows(() => matchedWords(parameters, spelt), RangeError, "in pieces");
+  assertThrows(() => matchedWords(parameters, spelt, pictureNames, 1), RangeError, "in pieces");
 });
 
 Deno.test("keys begin as queries where there are as many heads", async () => {
