@@ -73,12 +73,12 @@ export const minigptRecipe: MinigptRecipe = {
   stages: {
     pfmvg: {
       captioning: stage(60, [16, 1], { caption: 1, report: 1 }),
-      grounding: stage(200, [16, 3], { phrase: 1 }),
+      grounding: stage(300, [16, 3], { phrase: 1 }),
     },
     pefomed: {
       captioning: stage(60, [16, 1], { caption: 1, report: 1 }),
-      "vqa-rad": stage(150, [8, 8], { closed: 2, open: 1 }),
-      report: stage(100, [16, 1], { report: 1 }),
+      "vqa-rad": stage(200, [8, 8], { yesno: 1, closed: 1, open: 1 }),
+      report: stage(150, [16, 1], { report: 1 }),
     },
   },
 };
