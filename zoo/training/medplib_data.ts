@@ -19,7 +19,8 @@ import {
   type PreparedLesson,
   type Teaching,
 } from "./medplib_lessons.ts";
-import { drawBatch, pickAlike, poolBalance } from "./draw_kind.ts";
+import type { BalancedKind } from "./balance.ts";
+import { type AnswerLength, drawBatch, pickAlike } from "./draw_kind.ts";
 import { greySquare, normalisedSquares } from "./pictures.ts";
 import { phantomPool, type PhantomSource, type Pool } from "./pool.ts";
 
@@ -59,7 +60,12 @@ export interface ChosenPicture {
 /** Kinds of conversation with their shares. */
 export type Mix = Readonly<Partial<Record<Lesson, number>>>;
 
-const long: ReadonlySet<Lesson> = new Set(["caption", "report"]);
+const lengthOf = (kind: Lesson): AnswerLength =>
+  kind === "caption" || kind === "report" ? "long" : "short";
+const balanced: BalancedKind<Lesson, LessonPlan> = {
+  kind: "yesno",
+  key: ({ topic, answer }) => `${topic}: ${answer}`,
+};
 
 /**
  * Pictures with conversations by their shares. Topics of a kind count alike however many conversations they have, and so do
@@ -73,19 +79,12 @@ export function drawLessons(
   size: { readonly pictures: number; readonly each: number },
   random: Random,
 ): ChosenPicture[] {
-  const balance = mix.yesno === undefined
-    ? undefined
-    : poolBalance(pool, "yesno", ({ topic, answer }) => `${topic}: ${answer}`);
-  const pick = (some: readonly LessonPlan[], kind: Lesson) => {
-    if (kind === "yesno") return balance!.pick(some, random);
+  const pick = (some: readonly LessonPlan[]) => {
     const about = pickAlike(some, ({ topic }) => topic, random);
     return random.pick(pickAlike(about, ({ answer }) => answer, random));
   };
-  const takes = (lessons: TaughtPicture["lessons"]) =>
-    balance?.takes(lessons.get("yesno")!, random) ?? true;
-  return drawBatch(pool, { mix, long, ...size, pick, takes }, random).map((
-    { picture, lessons },
-  ) => ({
+  const drawn = drawBatch(pool, { mix, lengthOf, ...size, pick, balanced }, random);
+  return drawn.map(({ picture, lessons }) => ({
     picture,
     lessons: lessons.map((plan) => plan.prepared()),
   }));

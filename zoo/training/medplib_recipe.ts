@@ -90,12 +90,12 @@ export const medplibRecipe: MedplibRecipe = {
       mix: { structure: 1, finding: 3 },
     },
     experts: {
-      steps: 300,
+      steps: 450,
       batch: 8,
       each: 6,
       rate: 1e-3,
       warmupShare: 0.04,
-      mix: { closed: 4, open: 2, region: 2, structure: 2, finding: 4 },
+      mix: { closed: 4, open: 2, region: 2, structure: 1, finding: 5, report: 1 },
     },
   },
 };

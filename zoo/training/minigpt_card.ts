@@ -19,7 +19,7 @@ import {
   measureReports,
   withModel,
 } from "./minigpt_report.ts";
-import { basePart, partModel, wordPart } from "./minigpt_run.ts";
+import { basePart, languagePart, partModel, wordPart } from "./minigpt_run.ts";
 
 /** A finished run. */
 export interface FinishedRun {
@@ -137,8 +137,13 @@ export async function minigptCard(
 ): Promise<string> {
   const system = plugin.name as keyof typeof cards;
   const { title, baseline, stageOf } = cards[system];
-  const { phantoms, seed, patches, words, base, stages } = minigptRecipe;
+  const { phantoms, seed, language, patches, words, base, stages } = minigptRecipe;
   const parts: PartRow[] = [
+    {
+      name: languagePart,
+      purpose: "language model: next token of texts, no pictures",
+      settings: language,
+    },
     ...patchRows(patches),
     {
       name: wordPart,

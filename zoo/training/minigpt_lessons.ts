@@ -19,7 +19,8 @@ import {
   type Thing,
 } from "../phantoms/mod.ts";
 import type { Random } from "../phantoms/random.ts";
-import { drawBatch, pickAlike, poolBalance } from "./draw_kind.ts";
+import type { BalancedKind } from "./balance.ts";
+import { type AnswerLength, drawBatch, pickAlike } from "./draw_kind.ts";
 import { phantomPool, type PhantomSource, type Pool } from "./pool.ts";
 
 /**
@@ -125,12 +126,25 @@ export function familyPictures(source: PhantomSource): Pool<FamilyPicture> {
   });
 }
 
-const long: ReadonlySet<FamilyLesson> = new Set(["caption", "report"]);
+const lengths: Readonly<Record<FamilyLesson, AnswerLength>> = {
+  yesno: "short",
+  closed: "short",
+  open: "short",
+  identify: "short",
+  thing: "middle",
+  phrase: "middle",
+  caption: "long",
+  report: "long",
+};
+const balanced: BalancedKind<FamilyLesson, Taught> = {
+  kind: "yesno",
+  key: ({ about, answer }) => `${about}: ${answer}`,
+};
 
 /**
- * Examples by their shares; those about a picture come together.
+ * Examples by their shares, all with answers of one length; those about a picture come together.
  *
- * @param each Most examples with short answers about a picture; of those with long answers it has one.
+ * @param each Most examples about a picture; of those with long answers it has one.
  */
 export function drawFamilyLessons(
   pool: Pool<FamilyPicture>,
@@ -138,17 +152,14 @@ export function drawFamilyLessons(
   size: { readonly pictures: number; readonly each: number },
   random: Random,
 ): TrainingExample[] {
-  const balance = mix.yesno === undefined
-    ? undefined
-    : poolBalance(pool, "yesno", ({ about, answer }) => `${about}: ${answer}`);
   // Most findings are absent: who says so without looking must not be right more often than not.
-  const pick = (some: readonly Taught[], kind: FamilyLesson) => {
-    if (kind === "yesno") return balance!.pick(some, random);
-    return random.pick(kind === "closed" ? pickAlike(some, ({ answer }) => answer, random) : some);
-  };
-  const takes = (lessons: FamilyPicture["lessons"]) =>
-    balance?.takes(lessons.get("yesno")!, random) ?? true;
-  return drawBatch(pool, { mix, long, ...size, pick, takes }, random).flatMap(
+  const pick = (some: readonly Taught[], kind: FamilyLesson) =>
+    random.pick(kind === "closed" ? pickAlike(some, ({ answer }) => answer, random) : some);
+  return drawBatch(
+    pool,
+    { mix, lengthOf: (kind) => lengths[kind], ...size, pick, balanced },
+    random,
+  ).flatMap(
     ({ picture: { image }, lessons }) =>
       lessons.map(({ about: _, ...taught }) => ({ ...taught, image })),
   );

@@ -46,10 +46,10 @@ Deno.test("lessons become prompts of the family with answers in its grammar", ()
   }
 });
 
-Deno.test("a step's lessons are the same every time, and long answers are among themselves", () => {
+Deno.test("a step's lessons are the same every time, and their answers are of one length", () => {
   const pool = familyPictures(source);
   const mix = { caption: 1, report: 1, closed: 2, thing: 2 } as const;
-  const kinds = new Set<boolean>();
+  const kinds = new Set<string>();
   for (let step = 0; step < 20; step++) {
     const size = { pictures: 4, each: 3 };
     const draw = () => drawFamilyLessons(pool, mix, size, stepRandom(1, step, 0));
@@ -58,14 +58,16 @@ Deno.test("a step's lessons are the same every time, and long answers are among 
       draw().map(({ id, prompt }) => id + prompt),
       drawn.map(({ id, prompt }) => id + prompt),
     );
-    const long = drawn.map(({ task }) => task === "caption" || task === "report");
-    assertEquals(new Set(long).size, 1);
+    const lengths = drawn.map(({ task }) =>
+      task === "vqa" || task === "ground-box" ? task : "long"
+    );
+    assertEquals(new Set(lengths).size, 1);
     // Lessons about a picture follow each other, none twice.
-    assertEquals(drawn.length, long[0] ? 4 : 12);
+    assertEquals(drawn.length, lengths[0] === "long" ? 4 : 12);
     assertEquals(new Set(drawn.map(({ image }) => image)).size <= 4, true);
-    kinds.add(long[0]!);
+    kinds.add(lengths[0]!);
   }
-  assertEquals(kinds.size, 2);
+  assertEquals(kinds.size, 3);
   const none = familyPictures({ ...source, count: 2, prevalence: { normal: 1, each: 0 } });
   const only = { phrase: 1 } as Partial<Record<FamilyLesson, number>>;
   assertThrows(

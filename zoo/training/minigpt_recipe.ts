@@ -23,6 +23,8 @@ export interface MinigptRecipe {
   readonly seed: number;
   /** Phantoms to train on; tests draw from other parts of the same seed. */
   readonly phantoms: Omit<PhantomSource, "seed" | "split">;
+  /** Next tokens of lessons, without pictures. */
+  readonly language: PartRecipe;
   /** Patches of the vision tower and names of what they show: cosines one after the other. */
   readonly patches: readonly PatchRecipe[];
   /** Rows of the projection and the language model's words for what is on their patches. */
@@ -35,14 +37,13 @@ export interface MinigptRecipe {
 
 /** What MiniGPT-v2 was trained for. */
 const tasks: FamilyMix = {
-  yesno: 2,
-  closed: 2,
+  yesno: 3,
   open: 2,
-  identify: 2,
-  thing: 3,
-  phrase: 4,
-  caption: 0.8,
-  report: 0.8,
+  identify: 1,
+  thing: 2,
+  phrase: 6,
+  caption: 1,
+  report: 1,
 };
 
 /** Stages in these recipes: what they are taught, and how much of it. */
@@ -56,6 +57,7 @@ const stage = (
 export const minigptRecipe: MinigptRecipe = {
   seed: 20261129,
   phantoms: { size: 112, count: 4000 },
+  language: { steps: 200, batch: 32, rate: 2e-3, warmupShare: 0.05 },
   patches: [
     { steps: 800, batch: 24, rate: 1.5e-3, warmupShare: 0.03 },
     { steps: 800, batch: 24, rate: 1e-3, warmupShare: 0.03 },
@@ -64,21 +66,19 @@ export const minigptRecipe: MinigptRecipe = {
   ],
   words: { steps: 400, batch: 24, rate: 3e-3, warmupShare: 0.05 },
   base: [
-    // Among the others, whose answers have many more tokens, closed questions are not learned in that time.
+    // Closed questions alone first, which begin to be read after 200 steps.
     { steps: 300, batch: 12, each: 6, rate: 2e-3, warmupShare: 0.1, mix: { yesno: 1 } },
-    { steps: 400, batch: 8, each: 6, rate: 2e-3, warmupShare: 0.05, mix: { thing: 1, phrase: 2 } },
-    { steps: 600, batch: 16, each: 3, rate: 2e-3, warmupShare: 0.05, mix: { thing: 1, phrase: 3 } },
-    { steps: 400, batch: 8, each: 6, rate: 1.5e-3, warmupShare: 0.05, mix: tasks },
+    { steps: 1200, batch: 12, each: 6, rate: 2e-3, warmupShare: 0.03, mix: tasks },
   ],
   stages: {
     pfmvg: {
-      captioning: stage(60, [16, 1], { caption: 1, report: 1 }),
-      grounding: stage(300, [16, 3], { phrase: 1 }),
+      captioning: stage(40, [16, 1], { caption: 1, report: 1 }),
+      grounding: stage(150, [16, 3], { phrase: 1 }),
     },
     pefomed: {
-      captioning: stage(60, [16, 1], { caption: 1, report: 1 }),
-      "vqa-rad": stage(200, [8, 8], { yesno: 1, closed: 1, open: 1 }),
-      report: stage(150, [16, 1], { report: 1 }),
+      captioning: stage(40, [16, 1], { caption: 1, report: 1 }),
+      "vqa-rad": stage(120, [8, 8], { yesno: 1, closed: 1, open: 1 }),
+      report: stage(100, [16, 1], { report: 1 }),
     },
   },
 };

@@ -17,6 +17,7 @@ import {
   madeTokenizer,
   type MinigptConfig,
   minigptParameters,
+  minigptSample,
   names,
   openMinigpt,
   pictureFeatures,
@@ -25,9 +26,17 @@ import {
   prepareMinigptStage,
   saveMinigpt,
 } from "@medvlm/core/minigpt";
-import { evaGrid, initialParameters, loadParameters, type Parameters } from "@medvlm/core/nn";
+import {
+  denseFeedForward,
+  evaGrid,
+  initialParameters,
+  loadParameters,
+  type Parameters,
+} from "@medvlm/core/nn";
 import type { Stage } from "@medvlm/core/train";
 import { deepFolder } from "../deep_folder.ts";
+import type { Random } from "../phantoms/random.ts";
+import { languageTask } from "./language_task.ts";
 import { initialisedForWidth, tieKeysToQueries } from "./decoder_init.ts";
 import {
   drawFamilyLessons,
@@ -66,6 +75,9 @@ export interface MinigptRun extends PartsRun {
 /** Folder below a part's where its model is, in the official layout. */
 export const partModel = "model";
 
+/** Folder of the part that trains the language model alone. */
+export const languagePart = "language";
+
 /** Folder of the part that aligns the projection. */
 export const wordPart = "words";
 
@@ -94,6 +106,8 @@ const base: Stage = {
 
 /** Held-out pictures, and batches of each kind, that are looked at while training. */
 const heldOut = 64, heldBatches = 4;
+/** What the language model reads without pictures. */
+const texts: FamilyMix = { report: 2, caption: 2, yesno: 2, open: 2, identify: 1, phrase: 2 };
 /** Marks the draws of lessons. */
 const LESSON_DRAWS = 0x66616d;
 
@@ -161,10 +175,36 @@ class FamilyRunner {
     return await loadParameters(device, specs, tensors, { ignore: ignoredNames });
   }
 
+  /** Trains the language model on texts alone. */
+  language(settings: PartRecipe): Promise<boolean> {
+    return this.parts.part(languagePart, settings, async () => {
+      const { config, recipe: { seed } } = this.#run, pool = this.#lessons;
+      const parameters = await this.#parameters(undefined);
+      const tokenizer = await madeTokenizer(madeFiles(config)), none = new Float32Array();
+      const draw = (random: Random) => {
+        const [example] = drawFamilyLessons(pool, texts, { pictures: 1, each: 1 }, random);
+        const { prompt, answer, placeholder } = teachBase(example!);
+        const place = placeholder === undefined ? {} : { placeholder };
+        const sample = minigptSample(tokenizer, prompt, answer, none, place);
+        return [tokenizer.beginId, ...sample.prompt.flat(), ...sample.answer];
+      };
+      const options = { draw, batch: settings.batch, seed };
+      return {
+        task: languageTask(parameters, config.llama, denseFeedForward, options),
+        evaluate: () => Promise.resolve({}),
+        save: (folder) => this.#save(folder, parameters),
+        [Symbol.asyncDispose]() {
+          parameters.dispose();
+          return Promise.resolve();
+        },
+      };
+    });
+  }
+
   /** Trains the vision tower. @param cycle Number of the cosine; its draws are its own. */
   patches(settings: PatchRecipe, cycle: number): Promise<boolean> {
     const { config: { vision }, device, recipe: { seed } } = this.#run, side = evaGrid(vision);
-    const after = cycle === 0 ? undefined : patchPart(cycle - 1);
+    const after = cycle === 0 ? languagePart : patchPart(cycle - 1);
     const known = recipeNames(settings, side);
     return this.#matching(
       patchPart(cycle),
@@ -199,10 +239,15 @@ class FamilyRunner {
     });
   }
 
+  #save(folder: string, parameters: Parameters): Promise<void> {
+    const files = madeFiles(this.#run.config);
+    return saveMinigpt(deepFolder(`${folder}/${partModel}`), parameters.entries(), files);
+  }
+
   #matching(
     part: string,
     settings: PartRecipe,
-    after: string | undefined,
+    after: string,
     drawSeed: number,
     make: (parameters: Parameters) => Promise<Omit<PatchModel, "parameters" | "input">>,
   ): Promise<boolean> {
@@ -220,12 +265,7 @@ class FamilyRunner {
         task: patchTask(model, { source, batch: settings.batch, seed: drawSeed }),
         betas: [0.9, 0.98],
         evaluate: () => probePatches(model, { ...source, split: "validate", count: heldOut }),
-        save: (folder) =>
-          saveMinigpt(
-            deepFolder(`${folder}/${partModel}`),
-            parameters.entries(),
-            madeFiles(config),
-          ),
+        save: (folder) => this.#save(folder, parameters),
         [Symbol.asyncDispose]() {
           parameters.dispose();
           model.concepts.dispose();
@@ -317,6 +357,7 @@ const stepsFrom = (start: string): Readonly<Record<"pfmvg" | "pefomed", readonly
 export async function trainMinigpt(run: MinigptRun): Promise<boolean> {
   const { recipe, plugin } = run;
   const runner = new FamilyRunner(run);
+  if (!await runner.language(recipe.language)) return false;
   for (const [cycle, settings] of recipe.patches.entries()) {
     if (!await runner.patches(settings, cycle)) return false;
   }

@@ -14,6 +14,7 @@ const few = { steps: 1, batch: 2 };
 const recipe = {
   ...minigptRecipe,
   phantoms: { size: 56, count: 12 },
+  language: { ...minigptRecipe.language, ...few },
   patches: minigptRecipe.patches.map((one) => ({ ...one, ...few })),
   words: { ...minigptRecipe.words, ...few },
   base: minigptRecipe.base.map((one) => ({ ...one, ...few, each: 3 })),
@@ -58,6 +59,7 @@ Deno.test("one base serves the stages of both systems, and the finished models a
     assertEquals(await train(pfmvg), true);
     assertEquals(await train(pefomed), true);
     assertEquals(done, [
+      "language",
       ...recipe.patches.map((_, cycle) => patchPart(cycle)),
       "words",
       ...recipe.base.map((_, cycle) => basePart(cycle)),

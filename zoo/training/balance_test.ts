@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { Random } from "../phantoms/random.ts";
-import { drawBatch, poolBalance } from "./draw_kind.ts";
+import { drawBatch } from "./draw_kind.ts";
 import { Pool } from "./pool.ts";
 
 interface Lesson {
@@ -16,19 +16,17 @@ Deno.test("a balance makes rare answers and rare questions as frequent as others
       answer: n % 8 === k ? "yes" : "no",
     }));
     if (n % 2 === 0) lessons.push({ about: "d", answer: n % 4 === 0 ? "yes" : "no" });
-    return { lessons: new Map([["yesno", lessons]]) };
+    return { lessons: new Map([["yesno", lessons]] as const) };
   });
-  const balance = poolBalance(pool, "yesno", ({ about, answer }) => about + answer);
-  assertEquals(poolBalance(pool, "yesno", () => ""), balance);
   const random = new Random(1, 2), counts = new Map<string, number>();
   for (let step = 0; step < 400; step++) {
     const drawn = drawBatch(pool, {
       mix: { yesno: 1 },
-      long: new Set<string>(),
+      lengthOf: () => "short",
       pictures: 4,
       each: 1,
-      pick: (some: readonly Lesson[]) => balance.pick(some, random),
-      takes: (lessons) => balance.takes(lessons.get("yesno")!, random),
+      pick: (some: readonly Lesson[]) => some[0]!,
+      balanced: { kind: "yesno", key: ({ about, answer }) => about + answer },
     }, random);
     for (const { about, answer } of drawn.flatMap(({ lessons }) => lessons)) {
       counts.set(about + answer, (counts.get(about + answer) ?? 0) + 1);
