@@ -32,7 +32,7 @@ export interface LabelRequest {
   readonly size: { readonly width: number; readonly height: number };
   /** Bounds of what it names. */
   readonly target: Rectangle;
-  /** Where its middle would best be; at the upper edge of the target when left out. */
+  /** Where its middle would best be when it is no wider than the target; else, or when left out, at the upper edge of that. */
   readonly centre?: { readonly x: number; readonly y: number };
 }
 
@@ -54,7 +54,8 @@ function candidates({ size, target, centre }: LabelRequest): Rectangle[] {
     Math.round(middle.x - size.width / 2),
     Math.round(middle.y + (lines - 1) * size.height / 2),
   ]);
-  const ordered = centre ? [...inner, ...edge] : [...edge, ...inner];
+  // Across something narrower a label would hide what is beside it.
+  const ordered = centre && size.width <= width ? [...inner, ...edge] : [...edge, ...inner];
   return ordered.map(([left, top]) => ({ ...size, x: left, y: top }));
 }
 

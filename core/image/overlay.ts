@@ -69,7 +69,7 @@ function fit(label: string, width: number, scale: number): string {
   return `${text.slice(0, length)}..`;
 }
 
-/** Labels of boxes go to their edge, those of masks to where the mask is widest; nothing to name, no label. */
+/** Labels of boxes go to their edge, those of masks to where the mask is widest if it has room; nothing to name, no label. */
 function labelRequest(
   { box, mask }: OverlayItem,
   size: LabelRequest["size"],

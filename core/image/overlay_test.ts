@@ -56,6 +56,14 @@ Deno.test("masks of another size and boxes that are no numbers are refused", () 
   assertEquals(assertThrows(() => drawOverlay(image, [{ box }]), InputError).code, "BAD_BOX");
 });
 
+Deno.test("a label is in the middle of what it names, or above it when it is wider", () => {
+  const target = { x: 40, y: 50, width: 60, height: 80 }, centre = { x: 70, y: 90 };
+  const placed = (width: number) =>
+    placeLabels([{ size: { width, height: 10 }, target, centre }], 200, 200)[0];
+  assertEquals(placed(60), { x: 40, y: 85, width: 60, height: 10 });
+  assertEquals(placed(61), { x: 40, y: 40, width: 61, height: 10 });
+});
+
 Deno.test("labels keep inside the picture and off each other", () => {
   const requests = Array.from({ length: 12 }, (_, i) => ({
     size: { width: 40, height: 11 },
