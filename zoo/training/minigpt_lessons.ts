@@ -24,8 +24,8 @@ import { type AnswerLength, drawBatch, pickAlike } from "./draw_kind.ts";
 import { phantomPool, type PhantomSource, type Pool } from "./pool.ts";
 
 /**
- * Kinds of lesson. `yesno` is every closed question, `closed` a few with as many yes as no; `thing` asks for the box of a name that occurs once, `phrase` for that of a phrase of the report that speaks
- * of one finding, `identify` for the name of a box.
+ * Kinds of lesson. `yesno` is every closed question, `closed` a few with as many yes as no; `thing` asks for the box of a name that
+ * occurs once, `phrase` for that of a phrase of the report that speaks of one finding, `identify` for the name of a box.
  */
 export type FamilyLesson =
   | "caption"

@@ -1,5 +1,5 @@
 /**
- * How the small PFMVG and PeFoMed that ship are trained: one base for both, its vision tower first, then what
+ * How a small PFMVG and a small PeFoMed are trained: one base for both, its language model and vision tower first, then what
  * MiniGPT-v2 was trained for, then the stages of each paper, all on chest phantoms. Numbers only; `minigpt_run.ts` carries them out.
  *
  * @module
@@ -53,7 +53,7 @@ const stage = (
   mix: FamilyMix,
 ): FamilyPart => ({ steps, batch, each, rate: 1e-3, warmupShare: 0.05, mix });
 
-/** The recipe of the checkpoints that ship. */
+/** The recipe of the small checkpoints, none of which ships yet: it has been run up to the base only. */
 export const minigptRecipe: MinigptRecipe = {
   seed: 20261129,
   phantoms: { size: 112, count: 4000 },
@@ -72,13 +72,13 @@ export const minigptRecipe: MinigptRecipe = {
   ],
   stages: {
     pfmvg: {
-      captioning: stage(40, [16, 1], { caption: 1, report: 1 }),
-      grounding: stage(150, [16, 3], { phrase: 1 }),
+      captioning: stage(60, [16, 1], { caption: 1, report: 1 }),
+      grounding: stage(300, [16, 3], { phrase: 1 }),
     },
     pefomed: {
-      captioning: stage(40, [16, 1], { caption: 1, report: 1 }),
-      "vqa-rad": stage(120, [8, 8], { yesno: 1, closed: 1, open: 1 }),
-      report: stage(100, [16, 1], { report: 1 }),
+      captioning: stage(60, [16, 1], { caption: 1, report: 1 }),
+      "vqa-rad": stage(200, [8, 8], { yesno: 1, closed: 1, open: 1 }),
+      report: stage(150, [16, 1], { report: 1 }),
     },
   },
 };
