@@ -77,18 +77,18 @@ function sidePresence(
 
 /** Every question with yes or no as the answer that can be asked, in one wording each: most findings are absent. */
 export function closedQuestions(phantom: ChestPhantom, random: Random): ClosedQuestion[] {
-  const asked: ClosedQuestion[] = [];
+  const questions: ClosedQuestion[] = [];
   for (const label of chestLabels) {
     const found = ofLabel(phantom, label);
-    asked.push(presence(label, found.length > 0 ? "yes" : "no", random));
+    questions.push(presence(label, found.length > 0 ? "yes" : "no", random));
     if (!found.some(({ side }) => side !== undefined)) continue;
     for (const side of ["right", "left"] as const) {
       const here = found.some((finding) => finding.side === side);
-      asked.push(sidePresence(label, side, here ? "yes" : "no", random));
+      questions.push(sidePresence(label, side, here ? "yes" : "no", random));
     }
   }
   const normality = (about: string, question: string, is: boolean, label?: ChestLabel) =>
-    asked.push({
+    questions.push({
       kind: "normality",
       about,
       question,
@@ -103,7 +103,7 @@ export function closedQuestions(phantom: ChestPhantom, random: Random): ClosedQu
   normality("abnormal", random.pick(isNot), !normal);
   const large = ofLabel(phantom, "Cardiomegaly").length > 0;
   normality("heart size", "Is the heart of normal size?", !large, "Cardiomegaly");
-  return asked;
+  return questions;
 }
 
 /**
@@ -112,9 +112,9 @@ export function closedQuestions(phantom: ChestPhantom, random: Random): ClosedQu
  * @param most Pairs at most, 1 or more.
  */
 export function pairedQuestions(phantom: ChestPhantom, random: Random, most = 3): Question[] {
-  const asked = closedQuestions(phantom, random);
-  const yes = asked.filter(({ answer }) => answer === "yes");
-  const no = asked.filter(({ answer }) => answer === "no");
+  const all = closedQuestions(phantom, random);
+  const yes = all.filter(({ answer }) => answer === "yes");
+  const no = all.filter(({ answer }) => answer === "no");
   const pairs = Math.min(most, yes.length, no.length);
   const chosen = [
     ...random.shuffled(yes).slice(0, pairs),

@@ -205,12 +205,10 @@ export function chestExamples(phantom: ChestPhantom, image = `${phantom.id}.png`
 /**
  * Every closed question about a chest phantom, in words of its own; `category` is what is asked, the same for all wordings of a
  * question. Most answers are no. The same phantom gives the same examples.
- *
- * @param image As for {@linkcode chestExamples}.
  */
-export function closedExamples(phantom: ChestPhantom, image = `${phantom.id}.png`): Example[] {
+export function closedExamples(phantom: ChestPhantom): Example[] {
   const { seed, index, id } = phantom, random = new Random(seed, index, QUESTION_DRAWS);
-  const common = commonOf(phantom, image);
+  const common = commonOf(phantom, `${id}.png`);
   return closedQuestions(phantom, random).map((question, number) => ({
     ...questionExample(question, `${id}/closed/${number}`, common),
     category: question.about,
