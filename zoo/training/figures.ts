@@ -71,7 +71,7 @@ export function patchRows(patches: readonly PatchRecipe[]): PartRow[] {
     purpose: [
       "vision tower: patches matched with names of what they show (DenseCLIP)",
       ...settings.picture ? ["of what is anywhere in the picture"] : [],
-      ...settings.thirds ? ["of the thirds in which findings are"] : [],
+      ...settings.edges ? ["of the edges of findings' boxes"] : [],
     ].join(", "),
     settings,
   }));

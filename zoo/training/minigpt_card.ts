@@ -10,7 +10,7 @@ import { stageOf as pefomedStage } from "@medvlm/pefomed/parts";
 import { ablation, stageOf as pfmvgStage } from "@medvlm/pfmvg/parts";
 import { cardText, figureTable, type PartRow, patchRows, percent } from "./figures.ts";
 import type { FamilyLesson } from "./minigpt_lessons.ts";
-import { minigptRecipe } from "./minigpt_recipe.ts";
+import { minigptRecipe, type TowerPart } from "./minigpt_recipe.ts";
 import {
   type Figures,
   measureBoxes,
@@ -129,6 +129,12 @@ const lessonWords: Readonly<Record<FamilyLesson, string>> = {
   phrase: "boxes for phrases",
 };
 
+/** What a part learns, and which phantoms it is shown where they are not those of the others. */
+function shown(purpose: string, { imageSize, prevalence }: Partial<TowerPart>): string {
+  const side = imageSize === undefined ? [] : [`pictures of ${imageSize} pixels`];
+  return [purpose, ...side, ...prevalence ? ["pictures with many findings"] : []].join("; ");
+}
+
 /** The card as Markdown. @param bytes Of the weights. */
 export async function minigptCard(
   { folder, device, plugin }: FinishedRun,
@@ -144,18 +150,23 @@ export async function minigptCard(
       purpose: "language model: next token of texts, no pictures",
       settings: language,
     },
-    ...patchRows(patches),
+    ...patchRows(patches).map((row, n) => ({ ...row, purpose: shown(row.purpose, patches[n]!) })),
     {
       name: wordPart,
-      purpose:
+      purpose: shown(
         "projection: rows of patches matched with the language model's words for them, and with what is where",
+        words,
+      ),
       settings: words,
     },
     ...base.map((settings, cycle) => ({
       name: basePart(cycle),
-      purpose: `projection and language model: ${
-        Object.keys(settings.mix).map((kind) => lessonWords[kind as FamilyLesson]).join(", ")
-      }`,
+      purpose: shown(
+        `projection and language model: ${
+          Object.keys(settings.mix).map((kind) => lessonWords[kind as FamilyLesson]).join(", ")
+        }`,
+        settings,
+      ),
       settings,
     })),
     ...Object.entries(stages[system]).map(([name, settings]) => ({

@@ -6,15 +6,28 @@
  */
 import type { FamilyMix } from "./minigpt_lessons.ts";
 import type { PartRecipe } from "./part_runner.ts";
-import type { PatchRecipe } from "./patch_task.ts";
+import type { MatchingRecipe, PatchRecipe } from "./patch_task.ts";
+import type { Prevalence } from "../phantoms/mod.ts";
 import type { PhantomSource } from "./pool.ts";
 
+/** Where findings are many, each step shows more of them than it would of pictures as they come. */
+export interface Crowded {
+  /** How often findings are drawn. Default: as {@linkcode MinigptRecipe.phantoms} have it. */
+  readonly prevalence?: Prevalence;
+}
+
 /** A stage on phantoms; `batch` counts pictures. */
-export interface FamilyPart extends PartRecipe {
+export interface FamilyPart extends PartRecipe, Crowded {
   /** Most lessons about each picture of a batch. Default 1. */
   readonly each?: number;
   /** Kinds of lesson with their shares. */
   readonly mix: FamilyMix;
+}
+
+/** A cosine of the vision tower. */
+export interface TowerPart extends PatchRecipe, Crowded {
+  /** Side of its pictures. Default: the model's own; EVA, too, was trained on smaller ones first. */
+  readonly imageSize?: number;
 }
 
 /** The recipe of the family. */
@@ -26,9 +39,9 @@ export interface MinigptRecipe {
   /** Next tokens of lessons, without pictures. */
   readonly language: PartRecipe;
   /** Patches of the vision tower and names of what they show: cosines one after the other. */
-  readonly patches: readonly PatchRecipe[];
+  readonly patches: readonly TowerPart[];
   /** Rows of the projection and the language model's words for what is on their patches. */
-  readonly words: PartRecipe;
+  readonly words: MatchingRecipe & Crowded;
   /** The base: cosines one after the other. */
   readonly base: readonly FamilyPart[];
   /** Stages of the systems: by the system's name, then by that of its stage. */
@@ -40,11 +53,14 @@ const tasks: FamilyMix = {
   yesno: 3,
   open: 2,
   identify: 1,
-  thing: 2,
+  thing: 1,
   phrase: 6,
-  caption: 1,
-  report: 1,
+  caption: 1.5,
+  report: 1.5,
 };
+
+/** Half of all findings in nearly every picture. */
+const prevalence: Prevalence = { normal: 0.1, each: 0.45 };
 
 /** Stages in these recipes: what they are taught, and how much of it. */
 const stage = (
@@ -56,19 +72,34 @@ const stage = (
 /** The recipe of the small checkpoints, none of which ships yet: it has been run up to the base only. */
 export const minigptRecipe: MinigptRecipe = {
   seed: 20261129,
-  phantoms: { size: 112, count: 4000 },
+  phantoms: { size: 168, count: 4000 },
   language: { steps: 200, batch: 32, rate: 2e-3, warmupShare: 0.05 },
   patches: [
-    { steps: 800, batch: 24, rate: 1.5e-3, warmupShare: 0.03 },
-    { steps: 800, batch: 24, rate: 1e-3, warmupShare: 0.03 },
-    { steps: 1000, batch: 24, rate: 1e-3, warmupShare: 0.05, picture: true },
-    { steps: 800, batch: 24, rate: 1e-3, warmupShare: 0.05, picture: true, thirds: true },
+    { steps: 800, batch: 24, rate: 1.5e-3, warmupShare: 0.03, imageSize: 112 },
+    { steps: 800, batch: 24, rate: 1e-3, warmupShare: 0.03, imageSize: 112 },
+    { steps: 1000, batch: 24, rate: 1e-3, warmupShare: 0.05, picture: true, imageSize: 112 },
+    {
+      steps: 800,
+      batch: 12,
+      rate: 1e-3,
+      warmupShare: 0.05,
+      picture: true,
+      edges: true,
+      weighRare: true,
+      prevalence,
+    },
   ],
-  words: { steps: 400, batch: 24, rate: 3e-3, warmupShare: 0.05 },
+  words: { steps: 400, batch: 12, rate: 3e-3, warmupShare: 0.05, weighRare: true, prevalence },
   base: [
     // Closed questions alone first, which begin to be read after 200 steps.
-    { steps: 300, batch: 12, each: 6, rate: 2e-3, warmupShare: 0.1, mix: { yesno: 1 } },
-    { steps: 1200, batch: 12, each: 6, rate: 2e-3, warmupShare: 0.03, mix: tasks },
+    {
+      ...{ steps: 300, batch: 12, each: 6, rate: 2e-3, warmupShare: 0.1, prevalence },
+      mix: { yesno: 1 },
+    },
+    {
+      ...{ steps: 1200, batch: 12, each: 6, rate: 2e-3, warmupShare: 0.03, prevalence },
+      mix: tasks,
+    },
   ],
   stages: {
     pfmvg: {

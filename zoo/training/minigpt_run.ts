@@ -35,6 +35,7 @@ import {
 } from "@medvlm/core/nn";
 import type { Stage } from "@medvlm/core/train";
 import { deepFolder } from "../deep_folder.ts";
+import type { Prevalence } from "../phantoms/mod.ts";
 import type { Random } from "../phantoms/random.ts";
 import { languageTask } from "./language_task.ts";
 import { initialisedForWidth, tieKeysToQueries } from "./decoder_init.ts";
@@ -46,21 +47,21 @@ import {
   familyPictures,
   teachBase,
 } from "./minigpt_lessons.ts";
-import type { FamilyPart, MinigptRecipe } from "./minigpt_recipe.ts";
+import type { Crowded, FamilyPart, MinigptRecipe, TowerPart } from "./minigpt_recipe.ts";
 import { type PartRecipe, PartRunner, type PartsRun, type PreparedPart } from "./part_runner.ts";
 import { namesTogether, pictureNames, placeNames } from "./patch_names.ts";
 import {
   freshNames,
+  type MatchingRecipe,
   type PatchModel,
   patchPart,
-  type PatchRecipe,
   patchTask,
   probePatches,
   recipeNames,
 } from "./patch_task.ts";
 import { matchedWords } from "./patch_words.ts";
 import { whitenMinigpt } from "./minigpt_whitening.ts";
-import { type Pool, stepRandom } from "./pool.ts";
+import { type PhantomSource, type Pool, stepRandom } from "./pool.ts";
 
 /** What a run is made with. */
 export interface MinigptRun extends PartsRun {
@@ -105,16 +106,26 @@ const base: Stage = {
 };
 
 /** Held-out pictures, and batches of each kind, that are looked at while training. */
-const heldOut = 64, heldBatches = 4;
+const heldOut = 32, heldBatches = 2;
 /** What the language model reads without pictures. */
 const texts: FamilyMix = { report: 2, caption: 2, yesno: 2, open: 2, identify: 1, phrase: 2 };
 /** Marks the draws of lessons. */
 const LESSON_DRAWS = 0x66616d;
 
+/** Patches, or rows of them, that are matched with names: after which part, with which draws, on pictures of which side. */
+interface MatchingPart {
+  readonly part: string;
+  readonly after: string;
+  readonly settings: MatchingRecipe;
+  readonly seed: number;
+  readonly imageSize: number;
+  readonly prevalence?: Prevalence | undefined;
+}
+
 class FamilyRunner {
   readonly parts: PartRunner;
   readonly #run: MinigptRun;
-  #taught: Pool<FamilyPicture> | undefined;
+  readonly #taught = new Map<Prevalence | undefined, Pool<FamilyPicture>>();
   #asked: Pool<FamilyPicture> | undefined;
 
   constructor(run: MinigptRun) {
@@ -123,10 +134,16 @@ class FamilyRunner {
     this.parts = new PartRunner(run, { seed, phantoms, config });
   }
 
-  /** Lessons about the phantoms to train on; prepared once for all parts. */
-  get #lessons(): Pool<FamilyPicture> {
+  /** Lessons about the phantoms to train on; prepared once for all parts that have the same. */
+  #lessons(prevalence?: Prevalence): Pool<FamilyPicture> {
+    const source = this.#source(prevalence);
+    return this.#taught.getOrInsertComputed(prevalence, () => familyPictures(source));
+  }
+
+  /** Phantoms to train on. */
+  #source(prevalence?: Prevalence): PhantomSource {
     const { recipe: { phantoms, seed } } = this.#run;
-    return this.#taught ??= familyPictures({ ...phantoms, seed });
+    return { ...phantoms, seed, ...prevalence === undefined ? {} : { prevalence } };
   }
 
   /** Means over held-out examples of each kind. */
@@ -178,7 +195,7 @@ class FamilyRunner {
   /** Trains the language model on texts alone. */
   language(settings: PartRecipe): Promise<boolean> {
     return this.parts.part(languagePart, settings, async () => {
-      const { config, recipe: { seed } } = this.#run, pool = this.#lessons;
+      const { config, recipe: { seed } } = this.#run, pool = this.#lessons();
       const parameters = await this.#parameters(undefined);
       const tokenizer = await madeTokenizer(madeFiles(config)), none = new Float32Array();
       const draw = (random: Random) => {
@@ -202,41 +219,44 @@ class FamilyRunner {
   }
 
   /** Trains the vision tower. @param cycle Number of the cosine; its draws are its own. */
-  patches(settings: PatchRecipe, cycle: number): Promise<boolean> {
-    const { config: { vision }, device, recipe: { seed } } = this.#run, side = evaGrid(vision);
+  patches(settings: TowerPart, cycle: number): Promise<boolean> {
+    const { config, device, recipe: { seed } } = this.#run;
+    const { imageSize = config.vision.imageSize, prevalence } = settings;
+    const sized = { ...config, vision: { ...config.vision, imageSize } };
+    const { hiddenSize } = config.vision, side = evaGrid(sized.vision);
     const after = cycle === 0 ? languagePart : patchPart(cycle - 1);
     const known = recipeNames(settings, side);
     return this.#matching(
-      patchPart(cycle),
-      settings,
-      after,
-      seed + cycle,
+      { part: patchPart(cycle), after, settings, seed: seed + cycle, imageSize, prevalence },
       (parameters) =>
         Promise.resolve({
           trained: parameters.specs.map(({ name }) => name).filter((name) =>
             name.startsWith(names.vision)
           ),
-          patches: (pixels) =>
-            pictureFeatures(parameters, pixels, this.#run.config).reshape(-1, vision.hiddenSize),
+          patches: (pixels) => pictureFeatures(parameters, pixels, sized).reshape(-1, hiddenSize),
           grid: [side, side],
-          ...freshNames(device, known, vision.hiddenSize, seed),
+          ...freshNames(device, known, hiddenSize, seed),
         }),
     );
   }
 
   /** The projection's rows, of several patches each, and the language model's words for what is on them. */
-  words(settings: PartRecipe, after: string): Promise<boolean> {
-    const { config, recipe: { seed, phantoms } } = this.#run, side = evaGrid(config.vision);
+  words(settings: MatchingRecipe & Crowded, after: string): Promise<boolean> {
+    const { config, recipe: { seed } } = this.#run, side = evaGrid(config.vision);
     const kept = namesTogether(pictureNames, placeNames(side, config.patchesPerRow));
-    return this.#matching(wordPart, settings, after, seed, async (parameters) => {
-      await whitenMinigpt(parameters, config, { ...phantoms, seed });
-      return {
-        trained: ["llama_proj.weight", "llama_proj.bias"],
-        patches: (pixels) => pictureRows(parameters, pixels, config),
-        grid: [side, side / config.patchesPerRow],
-        ...matchedWords(parameters, await madeTokenizer(madeFiles(config)), kept, seed),
-      };
-    });
+    const { imageSize } = config.vision, { prevalence } = settings;
+    return this.#matching(
+      { part: wordPart, after, settings, seed, imageSize, prevalence },
+      async (parameters) => {
+        await whitenMinigpt(parameters, config, this.#source(prevalence));
+        return {
+          trained: ["llama_proj.weight", "llama_proj.bias"],
+          patches: (pixels) => pictureRows(parameters, pixels, config),
+          grid: [side, side / config.patchesPerRow],
+          ...matchedWords(parameters, await madeTokenizer(madeFiles(config)), kept, seed),
+        };
+      },
+    );
   }
 
   #save(folder: string, parameters: Parameters): Promise<void> {
@@ -245,24 +265,19 @@ class FamilyRunner {
   }
 
   #matching(
-    part: string,
-    settings: PartRecipe,
-    after: string,
-    drawSeed: number,
+    { part, after, settings, seed: drawSeed, imageSize, prevalence }: MatchingPart,
     make: (parameters: Parameters) => Promise<Omit<PatchModel, "parameters" | "input">>,
   ): Promise<boolean> {
     return this.parts.part(part, settings, async () => {
-      const { config, recipe: { seed, phantoms } } = this.#run;
       const parameters = await this.#parameters(after);
-      const side = config.vision.imageSize;
       const model: PatchModel = {
         parameters,
-        input: { side, statistics: pictureStatistics, scale: 1 / 255 },
+        input: { side: imageSize, statistics: pictureStatistics, scale: 1 / 255 },
         ...await make(parameters),
       };
-      const source = { ...phantoms, seed };
+      const source = { ...this.#source(prevalence), size: imageSize };
       return {
-        task: patchTask(model, { source, batch: settings.batch, seed: drawSeed }),
+        task: patchTask(model, { ...settings, source, seed: drawSeed }),
         betas: [0.9, 0.98],
         evaluate: () => probePatches(model, { ...source, split: "validate", count: heldOut }),
         save: (folder) => this.#save(folder, parameters),
@@ -299,7 +314,7 @@ class FamilyRunner {
 
   async #prepared(prepared: PreparedStage, settings: FamilyPart): Promise<PreparedPart> {
     const { device, recipe: { seed } } = this.#run;
-    const { mix, batch, each = 1 } = settings, pool = this.#lessons;
+    const { mix, batch, each = 1, prevalence } = settings, pool = this.#lessons(prevalence);
     const size = { pictures: batch, each };
     const run = await prepared.open({ device, seed });
     return {

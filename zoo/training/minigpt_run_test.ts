@@ -13,9 +13,13 @@ import { patchPart } from "./patch_task.ts";
 const few = { steps: 1, batch: 2 };
 const recipe = {
   ...minigptRecipe,
-  phantoms: { size: 56, count: 12 },
+  phantoms: { size: 112, count: 12 },
   language: { ...minigptRecipe.language, ...few },
-  patches: minigptRecipe.patches.map((one) => ({ ...one, ...few })),
+  patches: minigptRecipe.patches.map((one) => ({
+    ...one,
+    ...few,
+    ...one.imageSize === undefined ? {} : { imageSize: 56 },
+  })),
   words: { ...minigptRecipe.words, ...few },
   base: minigptRecipe.base.map((one) => ({ ...one, ...few, each: 3 })),
   stages: Object.fromEntries(
@@ -34,7 +38,7 @@ const config = {
     intermediateSize: 32,
     layers: 1,
     heads: 2,
-    imageSize: 56,
+    imageSize: 112,
     storedGrid: 4,
   },
   adapters: { ...tiny.adapters, rank: 2, dropout: 0 },
@@ -70,7 +74,7 @@ Deno.test("one base serves the stages of both systems, and the finished models a
       "pefomed-vqa-rad",
       "pefomed-report",
     ]);
-    const source = { size: 56, seed: 1, split: "test", count: 2 } as const;
+    const source = { size: 112, seed: 1, split: "test", count: 2 } as const;
     for (
       const [plugin, report, figures] of [
         [pfmvg, reportPfmvg, ["boxes: mean IoU", "| stage 2 |", "| both stages |"]],

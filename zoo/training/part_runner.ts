@@ -54,7 +54,7 @@ export interface PreparedPart<B = unknown> extends AsyncDisposable {
 }
 
 /** Steps between checkpoints, and between looks at held-out phantoms. */
-const saveEvery = 50, evaluateEvery = 150;
+const saveEvery = 50, evaluateEvery = 300;
 
 /** Written when a part is over: what it was made with. */
 const doneFile = "done.json";

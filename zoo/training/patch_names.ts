@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Mask } from "@medvlm/core";
+import type { Box, Mask } from "@medvlm/core";
 import { findingNames } from "../phantoms/chest_report.ts";
 import { type ChestLabel, type ChestPhantom, chestThings } from "../phantoms/mod.ts";
 import { conceptNames, namedThings } from "./concepts.ts";
@@ -24,6 +24,9 @@ export const thingNames: PatchNames = {
     return [...structures, ...findings];
   },
 };
+
+/** Sides of a picture in pixels. */
+type Size = Pick<Mask, "width" | "height">;
 
 const sides = ["right", "left"], zones = ["upper", "middle", "lower"];
 /** Findings on either side, and in which zones. */
@@ -66,95 +69,117 @@ export const namesTogether = (...sources: readonly PatchNames[]): PatchNames => 
   of: (phantom) => sources.flatMap((source) => source.of(phantom)),
 });
 
-/** Pixels of a mask in the chosen cells of a grid with `side` rows and columns. */
-function inCells(
-  { width, height, data }: Mask,
-  chosen: (row: number, column: number) => boolean,
-  side: number,
-): Mask {
-  return {
-    width,
-    height,
-    data: data.map((value, i) => {
-      const row = Math.floor(Math.floor(i / width) * side / height);
-      return chosen(row, Math.floor(i % width * side / width)) ? value : 0;
-    }),
-  };
-}
-
 const count = (to: number) => Array.from({ length: to }, (_, n) => n);
-const findings = new Set(Object.values(findingNames));
 
-/** Findings that are seen, those of a name together. */
-const seenFindings = (phantom: ChestPhantom) =>
-  thingNames.of(phantom).filter(({ name }) => findings.has(name));
-
-/**
- * In which thirds of its height and of its width a patch shows each finding: a box has finer edges than patches.
- *
- * @param side Patches along a side of the picture.
- */
-export function thirdNames(side: number): PatchNames {
-  const row = (name: string, n: number) => `${name} in row ${n + 1} of 3`;
-  const column = (name: string, n: number) => `${name} in column ${n + 1} of 3`;
-  return {
-    names: [...findings].flatMap((name) =>
-      count(3).flatMap((n) => [row(name, n), column(name, n)])
-    ),
-    of: (phantom) =>
-      seenFindings(phantom).flatMap(({ name, mask }) =>
-        count(3).flatMap((n) => [
-          { name: row(name, n), mask: inCells(mask, (y) => y % 3 === n, 3 * side) },
-          { name: column(name, n), mask: inCells(mask, (_, x) => x % 3 === n, 3 * side) },
-        ])
-      ),
-  };
+/** The pixels of a rectangle. */
+function rectangle({ width, height }: Size, [left, top, right, bottom]: Box): Mask {
+  const data = new Uint8Array(width * height);
+  for (let y = top; y < bottom; y++) data.fill(1, y * width + left, y * width + right);
+  return { width, height, data };
 }
 
+/** An edge of a box: its pixels, and on which patch and in which third of that it is, counted along the picture. */
+interface Edge {
+  readonly side: "left" | "right" | "top" | "bottom";
+  readonly mask: Mask;
+  readonly patch: number;
+  readonly third: number;
+}
+
+/** The four edges of a box, each one pixel wide inside of it. @param grid Patches along a side of the picture. */
+function edgesOf(size: Size, [left, top, right, bottom]: Box, grid: number): Edge[] {
+  const edge = (side: Edge["side"], box: Box, at: number, length: number): Edge => ({
+    side,
+    mask: rectangle(size, box),
+    patch: Math.floor(at * grid / length),
+    third: Math.floor(at * 3 * grid / length) % 3,
+  });
+  return [
+    edge("left", [left, top, left + 1, bottom], left, size.width),
+    edge("right", [right - 1, top, right, bottom], right - 1, size.width),
+    edge("top", [left, top, right, top + 1], top, size.height),
+    edge("bottom", [left, bottom - 1, right, bottom], bottom - 1, size.height),
+  ];
+}
+
+const findings = [...new Set(Object.values(findingNames))];
+const across = ["left", "right"] as const, along = ["top", "bottom"] as const;
+
+const foundEdges = ({ image, findings }: ChestPhantom, grid: number) =>
+  findings.flatMap(({ label, box }) =>
+    edgesOf(image, box, grid).map((edge) => ({ ...edge, name: findingNames[label] }))
+  );
+
 /**
- * Where the rows that a language model sees are, each of several patches side by side; on which of its patches each finding is, and
- * in which thirds of them any: what a box is read from.
+ * Which patches the edges of each finding's box run through, and in which third of a patch any edge does: a box has finer edges
+ * than patches, and who must tell where a region ends by looking at all of its patches has a harder task.
  *
- * @param side Patches along a side of the picture.
- * @param inRow Patches in a row.
+ * @param grid Patches along a side of the picture.
  */
-export function placeNames(side: number, inRow: number): PatchNames {
-  const on = (name: string, n: number) => `${name} on patch ${n + 1}`;
-  const line = (n: number) => `line ${n + 1}`, group = (n: number) => `group ${n + 1}`;
-  const row = (n: number, third: number) => `patch ${n + 1}, row ${third + 1} of 3`;
-  const column = (n: number, third: number) => `patch ${n + 1}, column ${third + 1} of 3`;
+export function edgeNames(grid: number): PatchNames {
+  const of = (name: string, side: string) => `${side} edge of ${name}`;
+  const third = (side: string, n: number) => `${side} edge in third ${n + 1}`;
+  const sides = [...across, ...along];
   return {
     names: [
-      ...[...findings].flatMap((name) => count(inRow).map((n) => on(name, n))),
-      ...count(side).map(line),
-      ...count(side / inRow).map(group),
-      ...count(inRow).flatMap((n) =>
-        count(3).flatMap((third) => [row(n, third), column(n, third)])
-      ),
+      ...findings.flatMap((name) => sides.map((side) => of(name, side))),
+      ...sides.flatMap((side) => count(3).map((n) => third(side, n))),
+    ],
+    of: (phantom) =>
+      foundEdges(phantom, grid).flatMap(({ name, side, mask, third: n }) => [
+        { name: of(name, side), mask },
+        { name: third(side, n), mask },
+      ]),
+  };
+}
+
+/**
+ * Where the rows that a language model sees are, each of several patches side by side, and which edges run through them: for those
+ * to the left and right on which of the patches, too. What a box is read from.
+ *
+ * @param grid Patches along a side of the picture.
+ * @param inRow Patches in a row.
+ */
+export function placeNames(grid: number, inRow: number): PatchNames {
+  const patch = (n: number) => ` on patch ${n + 1}`;
+  const of = (name: string, side: string, on = "") => `${side} edge of ${name}${on}`;
+  const third = (side: string, n: number, on = "") => `${side} edge in third ${n + 1}${on}`;
+  const line = (n: number) => `line ${n + 1}`, group = (n: number) => `group ${n + 1}`;
+  const patches = count(inRow).map(patch);
+  return {
+    names: [
+      ...findings.flatMap((name) => [
+        ...along.map((side) => of(name, side)),
+        ...across.flatMap((side) => patches.map((on) => of(name, side, on))),
+      ]),
+      ...count(3).flatMap((n) => [
+        ...along.map((side) => third(side, n)),
+        ...across.flatMap((side) => patches.map((on) => third(side, n, on))),
+      ]),
+      ...count(grid).map(line),
+      ...count(grid / inRow).map(group),
     ],
     of(phantom) {
-      const { width, height } = phantom.image;
-      const all = { width, height, data: new Uint8Array(width * height).fill(1) };
-      const seen = seenFindings(phantom);
-      const patch = (mask: Mask, n: number) => inCells(mask, (_, x) => x % inRow === n, side);
+      const { image } = phantom, { width, height } = image;
+      const from = (n: number, parts: number, length: number) => Math.ceil(n * length / parts);
       return [
-        ...seen.flatMap(({ name, mask }) =>
-          count(inRow).map((n) => ({ name: on(name, n), mask: patch(mask, n) }))
-        ),
-        ...count(side).map((n) => ({ name: line(n), mask: inCells(all, (y) => y === n, side) })),
-        ...count(side / inRow).map((n) => ({
-          name: group(n),
-          mask: inCells(all, (_, x) => Math.floor(x / inRow) === n, side),
+        ...foundEdges(phantom, grid).flatMap(({ name, side, mask, patch: at, third: n }) => {
+          const on = side === "left" || side === "right" ? patch(at % inRow) : "";
+          return [{ name: of(name, side, on), mask }, { name: third(side, n, on), mask }];
+        }),
+        ...count(grid).map((n) => ({
+          name: line(n),
+          mask: rectangle(image, [0, from(n, grid, height), width, from(n + 1, grid, height)]),
         })),
-        ...seen.flatMap(({ mask }) =>
-          count(inRow).flatMap((n) => {
-            const here = patch(mask, n);
-            return count(3).flatMap((third) => [
-              { name: row(n, third), mask: inCells(here, (y) => y % 3 === third, 3 * side) },
-              { name: column(n, third), mask: inCells(here, (_, x) => x % 3 === third, 3 * side) },
-            ]);
-          })
-        ),
+        ...count(grid / inRow).map((n) => ({
+          name: group(n),
+          mask: rectangle(image, [
+            from(n, grid / inRow, width),
+            0,
+            from(n + 1, grid / inRow, width),
+            height,
+          ]),
+        })),
       ];
     },
   };

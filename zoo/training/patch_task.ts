@@ -13,6 +13,7 @@ import {
   diceLoss,
   fill,
   matmul,
+  multiply,
   permute,
   pixelLoss,
   reduceMean,
@@ -26,11 +27,11 @@ import type { ChestPhantom } from "../phantoms/mod.ts";
 import { conceptEmbeddings, conceptTable } from "./concepts.ts";
 import type { PartRecipe } from "./part_runner.ts";
 import {
+  edgeNames,
   namesTogether,
   type PatchNames,
   pictureNames,
   thingNames,
-  thirdNames,
 } from "./patch_names.ts";
 import { greySquare, normalisedSquares, type SquareInput } from "./pictures.ts";
 import { phantomPool, type PhantomSource, type Pool, stepRandom } from "./pool.ts";
@@ -58,11 +59,11 @@ export interface PatchModel {
 }
 
 /** What a cosine matches patches with. @param side Patches along a side of the picture. */
-export function recipeNames({ picture = false, thirds = false }: PatchRecipe, side: number) {
+export function recipeNames({ picture = false, edges = false }: PatchRecipe, side: number) {
   return namesTogether(
     thingNames,
     ...picture ? [pictureNames] : [],
-    ...thirds ? [thirdNames(side)] : [],
+    ...edges ? [edgeNames(side)] : [],
   );
 }
 
@@ -81,12 +82,21 @@ export function freshNames(device: Device, names: PatchNames, width: number, see
 /** Rows and columns. */
 export type Grid = readonly [rows: number, columns: number];
 
+/** How patches, or rows of them, are matched. */
+export interface MatchingRecipe extends PartRecipe {
+  /**
+   * Whether a name's patches weigh the more, the rarer they are: by the square root of how many others there are to each. Without it
+   * names of a few patches are learned only once everything else is.
+   */
+  readonly weighRare?: boolean;
+}
+
 /** A cosine of the matching. */
-export interface PatchRecipe extends PartRecipe {
+export interface PatchRecipe extends MatchingRecipe {
   /** Whether patches are matched with what is anywhere in the picture too. */
   readonly picture?: boolean;
-  /** Whether they are matched with the thirds of the patch that a finding is in too. */
-  readonly thirds?: boolean;
+  /** Whether they are matched with the edges of findings' boxes too. */
+  readonly edges?: boolean;
 }
 
 /** Folder of a cosine. */
@@ -118,6 +128,8 @@ export interface PatchTaskOptions {
   readonly seed: number;
   /** Decay of matrices. Default 0.1. */
   readonly weightDecay?: number;
+  /** See {@linkcode MatchingRecipe.weighRare}. Default false. */
+  readonly weighRare?: boolean;
 }
 
 /** Marks the draws of batches. */
@@ -166,6 +178,20 @@ export function patchBatch(
   };
 }
 
+/** Weights of targets [patches, names] by how rare they are among those of their name, in the mean 1 for every name. */
+export function rareWeights(targets: Float32Array, names: number): Float32Array<ArrayBuffer> {
+  const patches = targets.length / names, there = new Float64Array(names);
+  targets.forEach((target, i) => there[i % names]! += target);
+  const positive = there.map((count) => Math.sqrt((patches - count) / count));
+  const scale = there.map((count, n) =>
+    count === 0 || count === patches ? 1 : patches / (count * positive[n]! + patches - count)
+  );
+  return Float32Array.from(targets, (target, i) => {
+    const n = i % names;
+    return scale[n] === 1 || target === 0 ? scale[n]! : scale[n]! * positive[n]!;
+  });
+}
+
 /** How well each patch goes with each name, logits [B * rows * columns, names]. */
 export function patchLogits(
   { patches, concepts, words, input: { side }, nearness: { scale, bias } }: PatchModel,
@@ -181,7 +207,7 @@ export function patchLogits(
 /** Matching of patches and names as a task for a trainer. */
 export function patchTask(
   model: PatchModel,
-  { source, batch, seed, weightDecay = 0.1 }: PatchTaskOptions,
+  { source, batch, seed, weightDecay = 0.1, weighRare = false }: PatchTaskOptions,
 ): TrainingTask<PatchBatch> {
   const pool = markedPictures(model, source);
   const { parameters, trained, concepts } = model;
@@ -200,7 +226,9 @@ export function patchTask(
       const logits = patchLogits(model, tensor(device, pixels));
       const wanted = tensor(device, targets, logits.shape);
       const mean = (values: Tensor) => reduceMean(values.reshape(1, -1), 1);
-      const pixel = mean(pixelLoss(logits, wanted, { form: "bce" }));
+      const each = pixelLoss(logits, wanted, { form: "bce" });
+      const weights = weighRare ? rareWeights(targets, model.names.names.length) : undefined;
+      const pixel = mean(weights ? multiply(each, tensor(device, weights, each.shape)) : each);
       // Rare findings cover few patches of a batch; each name counts alike here.
       const dice = mean(
         diceLoss(permute(logits, [1, 0]), permute(wanted, [1, 0]), { form: "smooth", axes: 1 }),

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertAlmostEquals, assertEquals } from "@std/assert";
 import { type Device, openDevice } from "@medvlm/core/device";
 import { clipVision, clipVisionParameters, initialParameters } from "@medvlm/core/nn";
 import { slice } from "@medvlm/core/tensor";
@@ -11,6 +11,7 @@ import {
   type PatchModel,
   patchTask,
   probePatches,
+  rareWeights,
 } from "./patch_task.ts";
 import { thingNames } from "./patch_names.ts";
 
@@ -81,4 +82,17 @@ Deno.test({
       assertEquals(dice[name]! > 0.8, true, `${name} ${dice[name]}`);
     }
   },
+});
+
+Deno.test("rare names weigh more where they are, and no name more than another", () => {
+  // Of four patches one, three, none and all.
+  const targets = Float32Array.of(1, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 0, 0, 1);
+  const weights = rareWeights(targets, 4);
+  const of = (name: number) => [0, 1, 2, 3].map((patch) => weights[patch * 4 + name]!);
+  for (let name = 0; name < 4; name++) {
+    assertAlmostEquals(of(name).reduce((sum, weight) => sum + weight), 4, 1e-5);
+  }
+  assertAlmostEquals(of(0)[0]! / of(0)[1]!, Math.sqrt(3), 1e-5);
+  assertAlmostEquals(of(1)[0]! / of(1)[3]!, Math.sqrt(1 / 3), 1e-5);
+  assertEquals([of(2), of(3)], [[1, 1, 1, 1], [1, 1, 1, 1]]);
 });

@@ -75,8 +75,15 @@ const ofMedplib: Recipe = {
   },
 };
 
-/** Every batch of a recipe is new: there is nothing to overfit, and dropout would only slow learning down. */
-const minigptTiny: MinigptConfig = { ...tiny, adapters: { ...tiny.adapters, dropout: 0 } };
+/**
+ * As the published model, at larger pictures than its tower's positions are stored for, for nodules are small. Every
+ * batch of a recipe is new: there is nothing to overfit, and dropout would only slow learning down.
+ */
+const minigptSmall: MinigptConfig = {
+  ...tiny,
+  vision: { ...tiny.vision, imageSize: 168 },
+  adapters: { ...tiny.adapters, dropout: 0 },
+};
 
 /** @param part The part whose model ships. */
 function ofFamily(
@@ -85,7 +92,7 @@ function ofFamily(
   measure: (...args: Parameters<typeof reportPfmvg>) => Promise<MinigptReport>,
 ): Recipe {
   return {
-    train: (run) => trainMinigpt({ ...run, plugin, config: minigptTiny, recipe: minigptRecipe }),
+    train: (run) => trainMinigpt({ ...run, plugin, config: minigptSmall, recipe: minigptRecipe }),
     async finish({ folder, release, device, heldOut, progress }) {
       const bytes = await copyFolder(`${folder}/${part}/${partModel}`, release);
       const run = { folder, device, plugin };
