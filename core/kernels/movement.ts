@@ -120,8 +120,11 @@ export function permuteProgram(rank: number, width: Width): Program {
   }));
 }
 
-/** How {@linkcode transposeProgram} works: 32 x 32 tiles in workgroup memory, or 4 x 4 blocks in registers. */
-export type TransposeVariant = "tile" | "block";
+/**
+ * How {@linkcode transposeProgram} works: 32 x 32 tiles in workgroup memory, or 4 x 4 blocks in registers, the last ones of which may
+ * be `ragged`.
+ */
+export type TransposeVariant = "tile" | "block" | "ragged";
 
 /** Workgroups for a transposition. */
 export function transposeGroups(
@@ -132,7 +135,7 @@ export function transposeGroups(
 ): number {
   return variant === "tile"
     ? batch * Math.ceil(rows / 32) * Math.ceil(columns / 32)
-    : Math.ceil(batch * rows * columns / 16 / 64);
+    : Math.ceil(batch * Math.ceil(rows / 4) * columns / 4 / 64);
 }
 
 /**
@@ -140,16 +143,16 @@ export function transposeGroups(
  *
  * `tile`, for GPUs: 32 x 8 invocations pass a tile of 32 x 32 words through workgroup memory, so that both sides are
  * contiguous. `block`, for software adapters: an invocation turns 4 x 4 words in registers, without barriers; rows and columns
- * must be multiples of 4.
+ * must be multiples of 4. `ragged` takes any rows and writes word by word.
  */
 export function transposeProgram(variant: TransposeVariant): Program {
   return program(`transpose ${variant}`, () => ({
     arrays: {
       input: { type: wordType(variant === "tile" ? 1 : 4), access: "read" },
-      output: { type: wordType(variant === "tile" ? 1 : 4), access: "read_write" },
+      output: { type: wordType(variant === "block" ? 4 : 1), access: "read_write" },
     },
     parameters: { batch: "u32", rows: "u32", columns: "u32" },
-    wgsl: variant === "tile" ? tileSource : blockSource,
+    wgsl: { tile: tileSource, block: blockSource, ragged: raggedSource }[variant],
     host({ input, output }, { batch, rows, columns }) {
       const side = 16;
       for (let base = 0; base < batch * rows * columns; base += rows * columns) {
@@ -219,6 +222,35 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   output[to + down] = vec4<u32>(a.y, b.y, d.y, e.y);
   output[to + 2u * down] = vec4<u32>(a.z, b.z, d.z, e.z);
   output[to + 3u * down] = vec4<u32>(a.w, b.w, d.w, e.w);
+}`;
+
+const lanes = ["x", "y", "z", "w"];
+
+const raggedSource = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+  let across = params.columns / 4u;
+  let down = (params.rows + 3u) / 4u;
+  let i = workgroupIndex(group, groups) * 64u + lane;
+  if (i >= params.batch * across * down) { return; }
+  let base = i / (across * down) * across * params.rows;
+  let r = 4u * (i / across % down);
+  let c = i % across;
+  let last = params.rows - 1u;
+${
+  lanes.map((_, n) => `  let row${n} = input[base + min(r + ${n}u, last) * across + c];`).join("\n")
+}
+  var to = 4u * (base + c * params.rows) + r;
+${
+  lanes.map((lane) => /* wgsl */ `
+  output[to] = row0.${lane};
+${
+    [1, 2, 3].map((n) => `  if (r + ${n}u <= last) { output[to + ${n}u] = row${n}.${lane}; }`)
+      .join("\n")
+  }
+  to += params.rows;`).join("")
+}
 }`;
 
 /** output[offset + i] = the word `bits`, for i < count. Dispatch ceil(count / 64). */

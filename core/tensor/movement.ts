@@ -65,8 +65,8 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
   const ranges = { input: x.range, output: y.range }, cost = { bytes: 8 * x.size };
   const swap = asTransposition(axes);
   const { software } = device.capabilities;
-  if (swap !== undefined && (!software || widthOf(swap.rows, swap.columns) === 4)) {
-    const variant = software ? "block" : "tile";
+  if (swap !== undefined && (!software || widthOf(swap.columns) === 4)) {
+    const variant = software ? widthOf(swap.rows) === 4 ? "block" : "ragged" : "tile";
     const groups = transposeGroups(variant, swap.batch, swap.rows, swap.columns);
     device.dispatch(transposeProgram(variant), ranges, { ...swap }, [groups], cost);
     return y;
