@@ -4,6 +4,7 @@
  *
  * @module
  */
+export * from "./answer_measure.ts";
 export * from "./answering.ts";
 export * from "./checkpoint.ts";
 export * from "./config.ts";

@@ -9,7 +9,7 @@ import { InputError } from "../errors.ts";
 import type { Raster } from "../image/mod.ts";
 import type { AdapterSet } from "../nn/adapters.ts";
 import { loadParameters, type Parameters } from "../nn/parameters.ts";
-import { rowsInUse, sampleOf } from "../nn/shared_layout.ts";
+import { rowsInUse } from "../nn/shared_layout.ts";
 import { trainedEntries } from "../nn/trained_entries.ts";
 import type {
   Measured,
@@ -20,7 +20,6 @@ import type {
   StageStart,
   TrainingExample,
 } from "../plugin.ts";
-import { argmax, crossEntropy, tensor } from "../tensor/mod.ts";
 import {
   type BatchLoss,
   decayGroups,
@@ -38,6 +37,7 @@ import { imageRowCount, type MinigptConfig } from "./config.ts";
 import { attachAdapters, ignoredNames, minigptParameters } from "./params.ts";
 import { minigptPixels } from "./preprocess.ts";
 import { endOfAnswer, promptSegments } from "./prompt.ts";
+import { measureAnswers } from "./answer_measure.ts";
 import { sharedMinigptBatch, sharesPictures } from "./shared_batch.ts";
 import { type MinigptStart, minigptStart } from "./stage_start.ts";
 import {
@@ -46,13 +46,7 @@ import {
   type MinigptSample,
   minigptSample,
 } from "./training_batch.ts";
-import {
-  batchPictures,
-  decodeBatch,
-  embedBatch,
-  minigptLoss,
-  targetLogits,
-} from "./training_loss.ts";
+import { minigptLoss } from "./training_loss.ts";
 
 /** What is known of an example: of its texts always, of the rest where it is to be learned. */
 export type LessonExample =
@@ -168,26 +162,9 @@ class MinigptStageRun implements StageRun<MinigptSample, MinigptBatch> {
     return minigptLoss(this.#weights, batch, this.#start.config, { recompute });
   }
 
-  async measure(batch: MinigptBatch): Promise<Record<string, Measured>> {
+  measure(batch: MinigptBatch): Promise<Record<string, Measured>> {
     this.#adapters.dropNothing();
-    const p = this.#weights, { device } = p, { config } = this.#start;
-    let choosing: Promise<ArrayLike<number>>, summing: Promise<Float32Array>;
-    {
-      using _scope = device.scope();
-      const embedded = embedBatch(p, batch, batchPictures(p, batch, config));
-      const logits = targetLogits(p, decodeBatch(p, embedded, batch, config), batch);
-      choosing = argmax(logits).read();
-      summing = crossEntropy(logits, tensor(device, batch.targets)).readFloats();
-    }
-    const chosen = await choosing, count = batch.targets.length;
-    const right = Array.from({ length: batch.size }, () => true);
-    batch.targetRows.forEach((row, i) => {
-      if (chosen[i] !== batch.targets[i]) right[sampleOf(batch, row)] = false;
-    });
-    return {
-      "answer_loss": { sum: (await summing)[0]! * count, count },
-      "answers_right": { sum: right.filter((one) => one).length, count: right.length },
-    };
+    return measureAnswers(this.#weights, batch, this.#start.config);
   }
 
   async save(target: FolderWriter): Promise<void> {

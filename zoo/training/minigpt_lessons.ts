@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Raster, TrainingExample } from "@medvlm/core";
+import type { Box, Raster, TrainingExample } from "@medvlm/core";
 import { type Teach, trainingPrompt } from "@medvlm/core/minigpt";
 import { gridBoxText, pixelsToGrid } from "@medvlm/core/text";
 import { teach as teachPefomed } from "@medvlm/pefomed/parts";
@@ -13,6 +13,7 @@ import { chestReport } from "../phantoms/chest_report.ts";
 import { textRandom } from "../phantoms/chest_text.ts";
 import {
   chestExamples,
+  chestLabels,
   type ChestPhantom,
   chestThings,
   closedExamples,
@@ -37,8 +38,14 @@ export type FamilyLesson =
   | "thing"
   | "phrase";
 
-/** An example without its picture. */
-export interface Taught extends Omit<TrainingExample, "image"> {
+/** An example, and where in the picture is what it is about. */
+export interface Lesson extends TrainingExample {
+  /** Boxes of what it is about, none where that is absent; undefined where it is about nothing in particular. */
+  readonly shows?: readonly Box[];
+}
+
+/** A lesson without its picture. */
+export interface Taught extends Omit<Lesson, "image"> {
   /** What a closed question asks, whatever its words. */
   readonly about?: string;
 }
@@ -61,7 +68,16 @@ function boxed(id: string, prompt: string, { label, box }: Pick<Thing, "label" |
     prompt,
     answer: prompt,
     findings: [{ label, boxes: [box], masks: [] }],
+    shows: [box],
   };
+}
+
+/** Boxes of what a closed question is about: a finding, on one side or any; undefined for those about the whole picture. */
+function boxesAbout({ findings }: ChestPhantom, about: string): readonly Box[] | undefined {
+  const [label, side] = about.split(", ");
+  if (!(chestLabels as readonly (string | undefined)[]).includes(label)) return undefined;
+  return findings.filter((one) => one.label === label && (side === undefined || one.side === side))
+    .map(({ box }) => box);
 }
 
 /** A phrase of the report that speaks of one finding, which has the box. */
@@ -95,7 +111,9 @@ export function familyLessons(phantom: ChestPhantom): [FamilyLesson, Taught][] {
     }
   }
   for (const { id, task, prompt, answer, category } of closedExamples(phantom)) {
-    add("yesno", { id, task, prompt, answer, findings: [], about: category! });
+    const shows = boxesAbout(phantom, category!);
+    const plain = { id, task, prompt, answer, findings: [], about: category! };
+    add("yesno", { ...plain, ...shows === undefined ? {} : { shows } });
   }
   const byName = Map.groupBy(chestThings(phantom), ({ name }) => name);
   for (const [name, things] of byName) {
@@ -107,6 +125,7 @@ export function familyLessons(phantom: ChestPhantom): [FamilyLesson, Taught][] {
         answer: name,
         findings: [],
         regions: [{ kind: "box", box }],
+        shows: [box],
       });
     }
     if (things.length === 1) add("thing", boxed(`${id}/thing/${name}`, name, things[0]));
@@ -151,7 +170,7 @@ export function drawFamilyLessons(
   mix: FamilyMix,
   size: { readonly pictures: number; readonly each: number },
   random: Random,
-): TrainingExample[] {
+): Lesson[] {
   // Most findings are absent: who says so without looking must not be right more often than not.
   const pick = (some: readonly Taught[], kind: FamilyLesson) =>
     random.pick(kind === "closed" ? pickAlike(some, ({ answer }) => answer, random) : some);

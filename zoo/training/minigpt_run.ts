@@ -5,11 +5,12 @@
  * @module
  */
 import {
+  type Measured,
   openFolder,
   type Plugin,
   type PreparedStage,
-  type StageRun,
   type StageStart,
+  type TrainingExample,
 } from "@medvlm/core";
 import {
   ignoredNames,
@@ -23,7 +24,6 @@ import {
   pictureFeatures,
   pictureRows,
   pictureStatistics,
-  prepareMinigptStage,
   saveMinigpt,
 } from "@medvlm/core/minigpt";
 import {
@@ -33,10 +33,10 @@ import {
   loadParameters,
   type Parameters,
 } from "@medvlm/core/nn";
-import type { Stage } from "@medvlm/core/train";
 import { deepFolder } from "../deep_folder.ts";
 import type { Prevalence } from "../phantoms/mod.ts";
 import type { Random } from "../phantoms/random.ts";
+import { BaseTraining } from "./minigpt_base.ts";
 import { languageTask } from "./language_task.ts";
 import { initialisedForWidth, tieKeysToQueries } from "./decoder_init.ts";
 import {
@@ -85,26 +85,6 @@ export const wordPart = "words";
 /** Folder of a cosine of the base. */
 export const basePart = (cycle: number) => `base-${cycle + 1}`;
 
-/**
- * Projection and language model learn, the adapters of the family with them. The tower stays as it is: trained along it forgets
- * what it knows before the language model has learned to ask.
- */
-const base: Stage = {
-  name: "base",
-  purpose: "the tasks of MiniGPT-v2",
-  source: "Chen et al., MiniGPT-v2 (2023), its three stages in one, on phantoms",
-  after: "base",
-  trains: ["llama_proj", "model.", "lm_head"],
-  losses: { ce: 1 },
-  schedule: { kind: "cosine", rate: 1e-3 },
-  betas: [0.9, 0.98],
-  weightDecay: 0.05,
-  batch: 24,
-  epochs: 1,
-  maxTokens: 1024,
-  data: ["captions, reports, questions, boxes and regions of phantoms"],
-};
-
 /** Held-out pictures, and batches of each kind, that are looked at while training. */
 const heldOut = 32, heldBatches = 2;
 /** What the language model reads without pictures. */
@@ -147,7 +127,10 @@ class FamilyRunner {
   }
 
   /** Means over held-out examples of each kind. */
-  async #measure(run: StageRun, mix: FamilyMix): Promise<Record<string, number>> {
+  async #measure(
+    mix: FamilyMix,
+    measure: (examples: TrainingExample[]) => Promise<Record<string, Measured>>,
+  ): Promise<Record<string, number>> {
     const { recipe: { phantoms, seed } } = this.#run;
     const pool = this.#asked ??= familyPictures({
       ...phantoms,
@@ -161,7 +144,7 @@ class FamilyRunner {
       for (let n = 0; n < heldBatches; n++) {
         const size = { pictures: heldOut / heldBatches, each: 8 };
         const drawn = drawFamilyLessons(pool, { [kind]: 1 }, size, stepRandom(seed, n, 1));
-        const found = await run.measure(run.batch(drawn.map((one) => run.sample(one))));
+        const found = await measure(drawn);
         for (const [name, { sum, count }] of Object.entries(found)) {
           const known = sums.get(name) ?? { sum: 0, count: 0 };
           sums.set(name, { sum: known.sum + sum, count: known.count + count });
@@ -294,12 +277,23 @@ class FamilyRunner {
   /** Runs a part of the base after an earlier part. */
   base(name: string, settings: FamilyPart, after: string): Promise<boolean> {
     return this.parts.part(name, settings, async () => {
-      const { seed } = this.#run.recipe;
-      const start = await this.#model(after);
-      return await this.#prepared(
-        await prepareMinigptStage(start, base, teachBase, seed),
-        settings,
-      );
+      const { config, recipe: { seed } } = this.#run;
+      const { mix, batch: pictures, each = 1, prevalence } = settings;
+      const pool = this.#lessons(prevalence);
+      const parameters = await this.#parameters(after);
+      const base = new BaseTraining(parameters, config, await madeTokenizer(madeFiles(config)));
+      const draw = (random: Random) => drawFamilyLessons(pool, mix, { pictures, each }, random);
+      return {
+        task: base.task({ draw, seed, pointing: 2 }),
+        betas: [0.9, 0.98],
+        evaluate: () => this.#measure(mix, (examples) => base.measure(examples)),
+        save: (folder) => this.#save(folder, parameters),
+        [Symbol.asyncDispose]() {
+          base[Symbol.dispose]();
+          parameters.dispose();
+          return Promise.resolve();
+        },
+      };
     });
   }
 
@@ -328,7 +322,11 @@ class FamilyRunner {
         tokens: (batch) => run.tokens(batch),
       },
       betas: prepared.stage.betas,
-      evaluate: () => this.#measure(run, mix),
+      evaluate: () =>
+        this.#measure(
+          mix,
+          (examples) => run.measure(run.batch(examples.map((one) => run.sample(one)))),
+        ),
       save: (folder) => run.save(deepFolder(`${folder}/${partModel}`)),
       async [Symbol.asyncDispose]() {
         await run[Symbol.asyncDispose]();

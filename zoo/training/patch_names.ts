@@ -26,7 +26,7 @@ export const thingNames: PatchNames = {
 };
 
 /** Sides of a picture in pixels. */
-type Size = Pick<Mask, "width" | "height">;
+export type Size = Pick<Mask, "width" | "height">;
 
 const sides = ["right", "left"], zones = ["upper", "middle", "lower"];
 /** Findings on either side, and in which zones. */
@@ -79,7 +79,7 @@ function rectangle({ width, height }: Size, [left, top, right, bottom]: Box): Ma
 }
 
 /** An edge of a box: its pixels, and on which patch and in which third of that it is, counted along the picture. */
-interface Edge {
+export interface Edge {
   readonly side: "left" | "right" | "top" | "bottom";
   readonly mask: Mask;
   readonly patch: number;
@@ -87,7 +87,7 @@ interface Edge {
 }
 
 /** The four edges of a box, each one pixel wide inside of it. @param grid Patches along a side of the picture. */
-function edgesOf(size: Size, [left, top, right, bottom]: Box, grid: number): Edge[] {
+export function edgesOf(size: Size, [left, top, right, bottom]: Box, grid: number): Edge[] {
   const edge = (side: Edge["side"], box: Box, at: number, length: number): Edge => ({
     side,
     mask: rectangle(size, box),

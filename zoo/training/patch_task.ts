@@ -136,7 +136,7 @@ export interface PatchTaskOptions {
 const BATCH_DRAWS = 0x70617463;
 
 /** Cells of a grid that hold a pixel of the mask. */
-function cellsOf({ width, height, data }: Mask, [rows, columns]: Grid): Set<number> {
+export function cellsOf({ width, height, data }: Mask, [rows, columns]: Grid): Set<number> {
   const cells = new Set<number>();
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {

@@ -1,0 +1,130 @@
+/**
+ * The base of the family as a task for a trainer: the answers' next tokens, and where to look for them. Projection and language
+ * model learn. The tower stays as it is: trained along it forgets what it knows before the language model has learned to ask. The
+ * adapters stay new, they belong to the stages.
+ *
+ * @module
+ */
+import type { Measured } from "@medvlm/core";
+import {
+  answerLoss,
+  batchPictures,
+  decodeBatch,
+  embedBatch,
+  measureAnswers,
+  type MinigptBatch,
+  type MinigptConfig,
+  minigptPixels,
+  minigptSample,
+  sharedMinigptBatch,
+} from "@medvlm/core/minigpt";
+import type { Parameters } from "@medvlm/core/nn";
+import { type Tensor, tensor, weightedSum } from "@medvlm/core/tensor";
+import type { LlamaTokenizer } from "@medvlm/core/text";
+import { decayGroups, decaysUnlessNamed, type TrainingTask } from "@medvlm/core/train";
+import type { Random } from "../phantoms/random.ts";
+import { type Lesson, teachBase } from "./minigpt_lessons.ts";
+import { type Pointing, pointingLoss, pointingOf, type PointingSample } from "./pointing.ts";
+import { stepRandom } from "./pool.ts";
+
+/** Lessons on the host. */
+export interface BaseBatch {
+  /** As the stages have it. */
+  readonly batch: MinigptBatch;
+  /** What its states should point at; absent where no lesson is about anything in particular. */
+  readonly pointing?: Pointing;
+}
+
+/** How a base is trained. */
+export interface BaseOptions {
+  /** Draws the lessons of a batch. */
+  readonly draw: (random: Random) => readonly Lesson[];
+  /** Of the draws. */
+  readonly seed: number;
+  /** Weight of the pointing beside the answers' tokens. */
+  readonly pointing: number;
+  /** Decay of matrices. Default 0.05. */
+  readonly weightDecay?: number;
+}
+
+/** Marks the draws of lessons. */
+const LESSON_DRAWS = 0x62617365;
+
+/** A model whose base is trained. */
+export class BaseTraining implements Disposable {
+  readonly #parameters: Parameters;
+  readonly #config: MinigptConfig;
+  readonly #tokenizer: LlamaTokenizer;
+  /** From states to the rows that they point at. They begin as what they point at. */
+  readonly #pointer: Tensor;
+
+  /** @param parameters Stay the caller's. */
+  constructor(parameters: Parameters, config: MinigptConfig, tokenizer: LlamaTokenizer) {
+    const { hiddenSize: width } = config.llama;
+    this.#parameters = parameters;
+    this.#config = config;
+    this.#tokenizer = tokenizer;
+    // A state, which is normed, and a row that is much like it give a logit of a few units.
+    const diagonal = new Float32Array(width ** 2);
+    for (let i = 0; i < width; i++) diagonal[i * width + i] = 1.5 / Math.sqrt(width);
+    this.#pointer = tensor(parameters.device, diagonal, [width, width]);
+  }
+
+  /** Lessons as a batch. */
+  batch(lessons: readonly Lesson[]): BaseBatch {
+    const config = this.#config, tokenizer = this.#tokenizer;
+    const images = [...new Set(lessons.map(({ image }) => image!))];
+    const samples = images.flatMap((image, picture) => {
+      const { data } = minigptPixels(image, config.vision.imageSize);
+      return lessons.filter((one) => one.image === image).map((lesson): PointingSample => {
+        const { prompt, answer, placeholder } = teachBase(lesson);
+        const place = placeholder === undefined ? {} : { placeholder };
+        const sample = minigptSample(tokenizer, prompt, answer, data, place);
+        return { sample, image, picture, shows: lesson.shows, boxed: lesson.task === "ground-box" };
+      });
+    });
+    // What comes before a picture is shared, too, and the batch has such samples together.
+    const ordered = [
+      ...Map.groupBy(samples, ({ picture, sample }) => [picture, ...sample.prompt[0]].join())
+        .values(),
+    ].flat();
+    const batch = sharedMinigptBatch(ordered.map(({ sample }) => sample), tokenizer, config);
+    const pointing = pointingOf(ordered, batch, tokenizer, config);
+    return { batch, ...pointing === undefined ? {} : { pointing } };
+  }
+
+  /** The task for a trainer. */
+  task({ draw, seed, pointing: weight, weightDecay = 0.05 }: BaseOptions): TrainingTask<BaseBatch> {
+    const p = this.#parameters, config = this.#config;
+    const trained = p.specs
+      .filter(({ name, derived }) => derived !== true && /^(llama_proj|model|lm_head)\./.test(name))
+      .map(({ name }) => ({ name, value: p.value(name) }));
+    return {
+      parameters: [
+        ...decayGroups(trained, decaysUnlessNamed, weightDecay),
+        { parameters: [{ name: "pointer", value: this.#pointer }] },
+      ],
+      batches: (step) => Promise.resolve([this.batch(draw(stepRandom(seed, step, LESSON_DRAWS)))]),
+      loss: ({ batch, pointing }) => {
+        const pictures = batchPictures(p, batch, config);
+        const hidden = decodeBatch(p, embedBatch(p, batch, pictures), batch, config);
+        const answers = answerLoss(p, hidden, batch);
+        if (pointing === undefined) return { total: answers };
+        const pointed = pointingLoss(pointing, hidden, pictures, this.#pointer);
+        const total = weightedSum([{ value: answers, weight: 1 }, { value: pointed, weight }]);
+        return { total, terms: { answers, pointed } };
+      },
+      tokens: ({ batch }) => batch.targets.length,
+    };
+  }
+
+  /** How the answers are given under forcing. */
+  measure(lessons: readonly Lesson[]): Promise<Record<string, Measured>> {
+    return measureAnswers(this.#parameters, this.batch(lessons).batch, this.#config);
+  }
+
+  /** Releases what was trained along. */
+  [Symbol.dispose](): void {
+    this.#pointer.dispose();
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * Where a language model should look when it answers: the state before an answer is matched with the rows of the picture that show what
+ * it is about, that before each coordinate of a box with the rows that the edge runs through. Answers alone say it too, but a small
+ * model takes long to find out what digits, or yes and no, have to do with the picture. Grounding by matching a state of the language model with image features is
+ * that of LISA's and MedPLIB's `<SEG>` token (Lai et al., 2024), here for text boxes and only while training.
+ *
+ * @module
+ */
+import type { Box, Mask, Raster } from "@medvlm/core";
+import {
+  imageRowCount,
+  type MinigptBatch,
+  type MinigptConfig,
+  type MinigptSample,
+} from "@medvlm/core/minigpt";
+import { evaGrid, sampleOf } from "@medvlm/core/nn";
+import {
+  add,
+  fill,
+  gatherRows,
+  matmul,
+  multiply,
+  pixelLoss,
+  reduceMean,
+  rowIndex,
+  type Tensor,
+  tensor,
+} from "@medvlm/core/tensor";
+import type { LlamaTokenizer } from "@medvlm/core/text";
+import { edgesOf } from "./patch_names.ts";
+import { cellsOf, type Grid } from "./patch_task.ts";
+
+/** What states of a batch should point at. */
+export interface Pointing {
+  /** Rows of the batch whose states point [N]. */
+  readonly rows: Int32Array<ArrayBuffer>;
+  /** Which of all rows of its pictures each should point at [N, rows of pictures], 0 or 1. */
+  readonly targets: Float32Array<ArrayBuffer>;
+  /** Weights of the targets, in the mean 1: 0 for the rows of other pictures. */
+  readonly weights: Float32Array<ArrayBuffer>;
+}
+
+/** A sample with what it is about. */
+export interface PointingSample {
+  /** The sample. */
+  readonly sample: MinigptSample;
+  /** Its picture. */
+  readonly image: Raster;
+  /** Number of the picture among those of the batch. */
+  readonly picture: number;
+  /** Boxes of what it is about, none where that is absent; undefined where it is about nothing in particular. */
+  readonly shows: readonly Box[] | undefined;
+  /** Whether the answer is the one box of these. */
+  readonly boxed: boolean;
+}
+
+/**
+ * Which coordinate each token of an answer is part of: 0 to 3 for digits of x1, y1, x2, y2, undefined for all others.
+ *
+ * @param pieces The answer's tokens as text.
+ */
+export function coordinatesOf(pieces: readonly string[]): (number | undefined)[] {
+  let opened = 0;
+  return pieces.map((piece) => {
+    const coordinate = /^\d/.test(piece) && opened >= 1 && opened <= 4 ? opened - 1 : undefined;
+    opened += piece.split("<").length - 1;
+    return coordinate;
+  });
+}
+
+/** Boxes filled in. */
+function covered({ width, height }: Raster, boxes: readonly Box[]): Mask {
+  const data = new Uint8Array(width * height);
+  for (const [left, top, right, bottom] of boxes) {
+    for (let y = top; y < bottom; y++) data.fill(1, y * width + left, y * width + right);
+  }
+  return { width, height, data };
+}
+
+/**
+ * What the states of a batch should point at: those before an answer at all rows of what it is about, those before the digits of a
+ * box at the rows of the edge.
+ *
+ * @param samples Those of the batch, in its order.
+ * @returns undefined where no sample is about anything in particular.
+ */
+export function pointingOf(
+  samples: readonly PointingSample[],
+  batch: MinigptBatch,
+  tokenizer: LlamaTokenizer,
+  config: MinigptConfig,
+): Pointing | undefined {
+  const side = evaGrid(config.vision), grid: Grid = [side, side / config.patchesPerRow];
+  const perPicture = imageRowCount(config);
+  const all = perPicture * (1 + Math.max(...samples.map(({ picture }) => picture)));
+  const found: { row: number; picture: number; at: ReadonlySet<number> }[] = [];
+  const rowsOf = Map.groupBy(batch.targetRows, (row) => sampleOf(batch, row));
+  samples.forEach(({ sample: { answer }, image, picture, shows, boxed }, s) => {
+    const rows = rowsOf.get(s)!;
+    if (rows.length !== answer.length) {
+      throw new TypeError("The samples of a batch are not in its order");
+    }
+    if (shows === undefined) return;
+    found.push({ row: rows[0]!, picture, at: cellsOf(covered(image, shows), grid) });
+    if (!boxed) return;
+    const [left, right, top, bottom] = edgesOf(image, shows[0]!, side)
+      .map(({ mask }) => cellsOf(mask, grid));
+    const edges = [left!, top!, right!, bottom!];
+    coordinatesOf(answer.map((id) => tokenizer.idToToken(id))).forEach((coordinate, t) => {
+      if (coordinate !== undefined) found.push({ row: rows[t]!, picture, at: edges[coordinate]! });
+    });
+  });
+  if (found.length === 0) return undefined;
+  const targets = new Float32Array(found.length * all), weights = new Float32Array(targets.length);
+  found.forEach(({ picture, at }, n) => {
+    // As rare names: by the square root of how many others there are to each; over all rows the mean is 1.
+    const positive = at.size === 0 ? 1 : Math.sqrt((perPicture - at.size) / at.size) || 1;
+    const scale = all / (at.size * positive + perPicture - at.size);
+    const start = n * all + picture * perPicture;
+    weights.fill(scale, start, start + perPicture);
+    for (const row of at) {
+      targets[start + row] = 1;
+      weights[start + row] = scale * positive;
+    }
+  });
+  return { rows: Int32Array.from(found, ({ row }) => row), targets, weights };
+}
+
+/**
+ * How far states are from pointing where they should: cross-entropy of every row, f32 [1].
+ *
+ * @param hidden States of the batch [rows, H].
+ * @param pictures Rows of its pictures [rows of pictures, H].
+ * @param pointer From states to what they point at [H, H], trained along.
+ */
+export function pointingLoss(
+  { rows, targets, weights }: Pointing,
+  hidden: Tensor,
+  pictures: Tensor,
+  pointer: Tensor,
+): Tensor {
+  const { device } = hidden;
+  const states = matmul(gatherRows(hidden, rowIndex(device, rows)), pointer);
+  const products = matmul(states, pictures, { transposeB: true });
+  const logits = add(products, fill(device, products.shape, -2));
+  const each = pixelLoss(logits, tensor(device, targets, logits.shape), { form: "bce" });
+  const weighted = multiply(each, tensor(device, weights, logits.shape));
+  return reduceMean(weighted.reshape(1, -1), 1);
+}
