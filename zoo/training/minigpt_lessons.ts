@@ -9,10 +9,11 @@ import { type Teach, trainingPrompt } from "@medvlm/core/minigpt";
 import { gridBoxText, pixelsToGrid } from "@medvlm/core/text";
 import { teach as teachPefomed } from "@medvlm/pefomed/parts";
 import { teach as teachPfmvg } from "@medvlm/pfmvg/parts";
-import { chestReport } from "../phantoms/chest_report.ts";
+import { chestReport, findingNames } from "../phantoms/chest_report.ts";
 import { textRandom } from "../phantoms/chest_text.ts";
 import {
   chestExamples,
+  type ChestLabel,
   chestLabels,
   type ChestPhantom,
   chestThings,
@@ -72,13 +73,20 @@ function boxed(id: string, prompt: string, { label, box }: Pick<Thing, "label" |
   };
 }
 
-/** Boxes of what a closed question is about: a finding, on one side or any; undefined for those about the whole picture. */
-function boxesAbout({ findings }: ChestPhantom, about: string): readonly Box[] | undefined {
-  const [label, side] = about.split(", ");
-  if (!(chestLabels as readonly (string | undefined)[]).includes(label)) return undefined;
-  return findings.filter((one) => one.label === label && (side === undefined || one.side === side))
-    .map(({ box }) => box);
+/** What a question is about: a finding, on one side or any; nothing in particular for those about the whole picture. */
+function about(
+  { findings }: ChestPhantom,
+  label: ChestLabel | undefined,
+  side?: string,
+): Pick<Lesson, "shows"> {
+  if (label === undefined) return {};
+  const shows = findings.filter((one) => one.label === label && (side ?? one.side) === one.side);
+  return { shows: shows.map(({ box }) => box) };
 }
+
+/** The finding that a question names. */
+const namedIn = (question: string) =>
+  chestLabels.find((label) => question.includes(findingNames[label]));
 
 /** A phrase of the report that speaks of one finding, which has the box. */
 export interface GroundedPhrase extends Pick<Thing, "label" | "box"> {
@@ -103,7 +111,10 @@ export function familyLessons(phantom: ChestPhantom): [FamilyLesson, Taught][] {
   for (const example of chestExamples(phantom)) {
     const { id, task, prompt, answer, answerType, category, attributes } = example;
     const plain = { id, prompt, findings: [] };
-    if (task === "vqa" && answerType !== undefined) add(answerType, { ...plain, task, answer });
+    if (task === "vqa" && answerType === "closed") add("closed", { ...plain, task, answer });
+    if (task === "vqa" && answerType === "open") {
+      add("open", { ...plain, task, answer, ...about(phantom, namedIn(prompt)) });
+    }
     if (task === "report" && category === undefined) {
       const findings = attributes!.findings!;
       add("report", { ...plain, task, answer: findings });
@@ -111,9 +122,10 @@ export function familyLessons(phantom: ChestPhantom): [FamilyLesson, Taught][] {
     }
   }
   for (const { id, task, prompt, answer, category } of closedExamples(phantom)) {
-    const shows = boxesAbout(phantom, category!);
+    const [name, side] = category!.split(", ");
+    const label = chestLabels.find((one) => one === name);
     const plain = { id, task, prompt, answer, findings: [], about: category! };
-    add("yesno", { ...plain, ...shows === undefined ? {} : { shows } });
+    add("yesno", { ...plain, ...about(phantom, label, side) });
   }
   const byName = Map.groupBy(chestThings(phantom), ({ name }) => name);
   for (const [name, things] of byName) {

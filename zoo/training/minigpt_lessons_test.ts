@@ -76,3 +76,23 @@ Deno.test("a step's lessons are the same every time, and their answers are of on
     "phrase",
   );
 });
+
+Deno.test("questions say where what they ask for is, on the side they ask for", () => {
+  for (let n = 0; n < 20; n++) {
+    const phantom = chestPhantom({ size: 64, seed: 8, index: splitIndex("train", n) });
+    const boxes = (label: string, side?: string) =>
+      phantom.findings.filter((one) => one.label === label && (!side || one.side === side))
+        .map(({ box }) => box);
+    for (const [kind, { about, prompt, answer, shows }] of familyLessons(phantom)) {
+      if (kind === "yesno" && /normal|heart size/.test(about!)) assertEquals(shows, undefined);
+      else if (kind === "yesno") {
+        const [label, side] = about!.split(", ");
+        assertEquals(shows, boxes(label!, side));
+        assertEquals(shows!.length > 0, answer === "yes");
+      } else if (kind === "open" && /nodules|the nodule/.test(prompt)) {
+        assertEquals(shows, boxes("Nodule/Mass"));
+      } else if (kind === "open" && /kind|modality/.test(prompt)) assertEquals(shows, undefined);
+      else if (kind === "thing" || kind === "phrase") assertEquals(shows!.length, 1);
+    }
+  }
+});
