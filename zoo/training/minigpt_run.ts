@@ -96,10 +96,9 @@ const LESSON_DRAWS = 0x66616d;
 interface MatchingPart {
   readonly part: string;
   readonly after: string;
-  readonly settings: MatchingRecipe;
+  readonly settings: MatchingRecipe & Crowded;
   readonly seed: number;
   readonly imageSize: number;
-  readonly prevalence?: Prevalence | undefined;
 }
 
 class FamilyRunner {
@@ -204,13 +203,13 @@ class FamilyRunner {
   /** Trains the vision tower. @param cycle Number of the cosine; its draws are its own. */
   patches(settings: TowerPart, cycle: number): Promise<boolean> {
     const { config, device, recipe: { seed } } = this.#run;
-    const { imageSize = config.vision.imageSize, prevalence } = settings;
+    const { imageSize = config.vision.imageSize } = settings;
     const sized = { ...config, vision: { ...config.vision, imageSize } };
     const { hiddenSize } = config.vision, side = evaGrid(sized.vision);
     const after = cycle === 0 ? languagePart : patchPart(cycle - 1);
     const known = recipeNames(settings, side);
     return this.#matching(
-      { part: patchPart(cycle), after, settings, seed: seed + cycle, imageSize, prevalence },
+      { part: patchPart(cycle), after, settings, seed: seed + cycle, imageSize },
       (parameters) =>
         Promise.resolve({
           trained: parameters.specs.map(({ name }) => name).filter((name) =>
@@ -227,11 +226,11 @@ class FamilyRunner {
   words(settings: MatchingRecipe & Crowded, after: string): Promise<boolean> {
     const { config, recipe: { seed } } = this.#run, side = evaGrid(config.vision);
     const kept = namesTogether(pictureNames, placeNames(side, config.patchesPerRow));
-    const { imageSize } = config.vision, { prevalence } = settings;
+    const { imageSize } = config.vision;
     return this.#matching(
-      { part: wordPart, after, settings, seed, imageSize, prevalence },
+      { part: wordPart, after, settings, seed, imageSize },
       async (parameters) => {
-        await whitenMinigpt(parameters, config, this.#source(prevalence));
+        await whitenMinigpt(parameters, config, this.#source(settings.prevalence));
         return {
           trained: ["llama_proj.weight", "llama_proj.bias"],
           patches: (pixels) => pictureRows(parameters, pixels, config),
@@ -248,7 +247,7 @@ class FamilyRunner {
   }
 
   #matching(
-    { part, after, settings, seed: drawSeed, imageSize, prevalence }: MatchingPart,
+    { part, after, settings, seed: drawSeed, imageSize }: MatchingPart,
     make: (parameters: Parameters) => Promise<Omit<PatchModel, "parameters" | "input">>,
   ): Promise<boolean> {
     return this.parts.part(part, settings, async () => {
@@ -258,7 +257,7 @@ class FamilyRunner {
         input: { side: imageSize, statistics: pictureStatistics, scale: 1 / 255 },
         ...await make(parameters),
       };
-      const source = { ...this.#source(prevalence), size: imageSize };
+      const source = { ...this.#source(settings.prevalence), size: imageSize };
       return {
         task: patchTask(model, { ...settings, source, seed: drawSeed }),
         betas: [0.9, 0.98],
