@@ -18,7 +18,7 @@ import {
   minigptSample,
   sharedMinigptBatch,
 } from "@medvlm/core/minigpt";
-import type { Parameters } from "@medvlm/core/nn";
+import { type Parameters, rowsInUse } from "@medvlm/core/nn";
 import { type Tensor, tensor, weightedSum } from "@medvlm/core/tensor";
 import type { LlamaTokenizer } from "@medvlm/core/text";
 import { decayGroups, decaysUnlessNamed, type TrainingTask } from "@medvlm/core/train";
@@ -114,7 +114,7 @@ export class BaseTraining implements Disposable {
         const total = weightedSum([{ value: answers, weight: 1 }, { value: pointed, weight }]);
         return { total, terms: { answers, pointed } };
       },
-      tokens: ({ batch }) => batch.targets.length,
+      tokens: ({ batch }) => rowsInUse(batch),
     };
   }
 

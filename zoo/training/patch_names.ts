@@ -26,7 +26,7 @@ export const thingNames: PatchNames = {
 };
 
 /** Sides of a picture in pixels. */
-export type Size = Pick<Mask, "width" | "height">;
+type Size = Pick<Mask, "width" | "height">;
 
 const sides = ["right", "left"], zones = ["upper", "middle", "lower"];
 /** Findings on either side, and in which zones. */
@@ -78,10 +78,10 @@ function rectangle({ width, height }: Size, [left, top, right, bottom]: Box): Ma
   return { width, height, data };
 }
 
-/** An edge of a box: its pixels, and on which patch and in which third of that it is, counted along the picture. */
-export interface Edge {
+/** An edge of a box: a box one pixel wide, on which patch it is, counted along the picture, and in which third of that. */
+interface Edge {
   readonly side: "left" | "right" | "top" | "bottom";
-  readonly mask: Mask;
+  readonly box: Box;
   readonly patch: number;
   readonly third: number;
 }
@@ -90,7 +90,7 @@ export interface Edge {
 export function edgesOf(size: Size, [left, top, right, bottom]: Box, grid: number): Edge[] {
   const edge = (side: Edge["side"], box: Box, at: number, length: number): Edge => ({
     side,
-    mask: rectangle(size, box),
+    box,
     patch: Math.floor(at * grid / length),
     third: Math.floor(at * 3 * grid / length) % 3,
   });
@@ -107,7 +107,11 @@ const across = ["left", "right"] as const, along = ["top", "bottom"] as const;
 
 const foundEdges = ({ image, findings }: ChestPhantom, grid: number) =>
   findings.flatMap(({ label, box }) =>
-    edgesOf(image, box, grid).map((edge) => ({ ...edge, name: findingNames[label] }))
+    edgesOf(image, box, grid).map(({ box, ...edge }) => ({
+      ...edge,
+      name: findingNames[label],
+      mask: rectangle(image, box),
+    }))
   );
 
 /**

@@ -22,7 +22,7 @@ import {
   weightedSum,
 } from "@medvlm/core/tensor";
 import { decayGroups, decaysLinearWeights, type TrainingTask } from "@medvlm/core/train";
-import type { Mask } from "@medvlm/core";
+import type { Box, Mask } from "@medvlm/core";
 import type { ChestPhantom } from "../phantoms/mod.ts";
 import { conceptEmbeddings, conceptTable } from "./concepts.ts";
 import type { PartRecipe } from "./part_runner.ts";
@@ -119,7 +119,7 @@ export interface PatchBatch {
 }
 
 /** How a tower is pretrained. */
-export interface PatchTaskOptions {
+export interface PatchTaskOptions extends Pick<MatchingRecipe, "weighRare"> {
   /** Phantoms to draw from. */
   readonly source: PhantomSource;
   /** Pictures per step. */
@@ -128,20 +128,34 @@ export interface PatchTaskOptions {
   readonly seed: number;
   /** Decay of matrices. Default 0.1. */
   readonly weightDecay?: number;
-  /** See {@linkcode MatchingRecipe.weighRare}. Default false. */
-  readonly weighRare?: boolean;
 }
 
 /** Marks the draws of batches. */
 const BATCH_DRAWS = 0x70617463;
 
 /** Cells of a grid that hold a pixel of the mask. */
-export function cellsOf({ width, height, data }: Mask, [rows, columns]: Grid): Set<number> {
+function cellsOf({ width, height, data }: Mask, [rows, columns]: Grid): Set<number> {
   const cells = new Set<number>();
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
       if (data[y * width + x] === 0) continue;
       cells.add(Math.floor(y * rows / height) * columns + Math.floor(x * columns / width));
+    }
+  }
+  return cells;
+}
+
+/** Cells of a grid that a box covers in part. @param size Of the picture. */
+export function cellsOfBox(
+  [left, top, right, bottom]: Box,
+  { width, height }: Pick<Mask, "width" | "height">,
+  [rows, columns]: Grid,
+): number[] {
+  const cells: number[] = [];
+  const cell = (at: number, parts: number, length: number) => Math.floor(at * parts / length);
+  for (let y = cell(top, rows, height); y <= cell(bottom - 1, rows, height); y++) {
+    for (let x = cell(left, columns, width); x <= cell(right - 1, columns, width); x++) {
+      cells.push(y * columns + x);
     }
   }
   return cells;
@@ -178,17 +192,27 @@ export function patchBatch(
   };
 }
 
-/** Weights of targets [patches, names] by how rare they are among those of their name, in the mean 1 for every name. */
+/**
+ * Weights of a name's patches where it is and elsewhere: by the square root of how many others there are to each, in the mean 1.
+ *
+ * @param count Patches where it is.
+ * @param all All patches.
+ */
+export function rareWeight(count: number, all: number): { there: number; elsewhere: number } {
+  if (count === 0 || count === all) return { there: 1, elsewhere: 1 };
+  const ratio = Math.sqrt((all - count) / count);
+  const elsewhere = all / (count * ratio + all - count);
+  return { there: elsewhere * ratio, elsewhere };
+}
+
+/** Weights of targets [patches, names] by how rare each is among those of its name. */
 export function rareWeights(targets: Float32Array, names: number): Float32Array<ArrayBuffer> {
-  const patches = targets.length / names, there = new Float64Array(names);
-  targets.forEach((target, i) => there[i % names]! += target);
-  const positive = there.map((count) => Math.sqrt((patches - count) / count));
-  const scale = there.map((count, n) =>
-    count === 0 || count === patches ? 1 : patches / (count * positive[n]! + patches - count)
-  );
+  const counts = new Float64Array(names);
+  targets.forEach((target, i) => counts[i % names]! += target);
+  const weights = Array.from(counts, (count) => rareWeight(count, targets.length / names));
   return Float32Array.from(targets, (target, i) => {
-    const n = i % names;
-    return scale[n] === 1 || target === 0 ? scale[n]! : scale[n]! * positive[n]!;
+    const { there, elsewhere } = weights[i % names]!;
+    return target === 0 ? elsewhere : there;
   });
 }
 

@@ -1,12 +1,13 @@
 /**
- * Where a language model should look when it answers: the state before an answer is matched with the rows of the picture that show what
- * it is about, that before each coordinate of a box with the rows that the edge runs through. Answers alone say it too, but a small
- * model takes long to find out what digits, or yes and no, have to do with the picture. Grounding by matching a state of the language model with image features is
- * that of LISA's and MedPLIB's `<SEG>` token (Lai et al., 2024), here for text boxes and only while training.
+ * Where a language model should look when it answers: the state before an answer is matched with the rows of the picture that show
+ * what it is about, that before each coordinate of a box with the rows that the edge runs through. Answers alone say it too, but a
+ * small model takes long to find out what digits, or yes and no, have to do with the picture. Grounding by matching a state of the
+ * language model with image features is that of LISA's and MedPLIB's `<SEG>` token (Lai et al., 2024), here for answers in text and
+ * only while training.
  *
  * @module
  */
-import type { Box, Mask, Raster } from "@medvlm/core";
+import type { Box, Raster } from "@medvlm/core";
 import {
   imageRowCount,
   type MinigptBatch,
@@ -28,7 +29,7 @@ import {
 } from "@medvlm/core/tensor";
 import type { LlamaTokenizer } from "@medvlm/core/text";
 import { edgesOf } from "./patch_names.ts";
-import { cellsOf, type Grid } from "./patch_task.ts";
+import { cellsOfBox, type Grid, rareWeight } from "./patch_task.ts";
 
 /** What states of a batch should point at. */
 export interface Pointing {
@@ -68,15 +69,6 @@ export function coordinatesOf(pieces: readonly string[]): (number | undefined)[]
   });
 }
 
-/** Boxes filled in. */
-function covered({ width, height }: Raster, boxes: readonly Box[]): Mask {
-  const data = new Uint8Array(width * height);
-  for (const [left, top, right, bottom] of boxes) {
-    for (let y = top; y < bottom; y++) data.fill(1, y * width + left, y * width + right);
-  }
-  return { width, height, data };
-}
-
 /**
  * What the states of a batch should point at: those before an answer at all rows of what it is about, those before the digits of a
  * box at the rows of the edge.
@@ -101,30 +93,37 @@ export function pointingOf(
       throw new TypeError("The samples of a batch are not in its order");
     }
     if (shows === undefined) return;
-    found.push({ row: rows[0]!, picture, at: cellsOf(covered(image, shows), grid) });
+    const point = (row: number, boxes: readonly Box[]) =>
+      found.push({
+        row,
+        picture,
+        at: new Set(boxes.flatMap((box) => cellsOfBox(box, image, grid))),
+      });
+    point(rows[0]!, shows);
     if (!boxed) return;
-    const [left, right, top, bottom] = edgesOf(image, shows[0]!, side)
-      .map(({ mask }) => cellsOf(mask, grid));
+    const [left, right, top, bottom] = edgesOf(image, shows[0]!, side).map(({ box }) => box);
     const edges = [left!, top!, right!, bottom!];
     coordinatesOf(answer.map((id) => tokenizer.idToToken(id))).forEach((coordinate, t) => {
-      if (coordinate !== undefined) found.push({ row: rows[t]!, picture, at: edges[coordinate]! });
+      if (coordinate !== undefined) point(rows[t]!, [edges[coordinate]!]);
     });
   });
   if (found.length === 0) return undefined;
   const targets = new Float32Array(found.length * all), weights = new Float32Array(targets.length);
   found.forEach(({ picture, at }, n) => {
-    // As rare names: by the square root of how many others there are to each; over all rows the mean is 1.
-    const positive = at.size === 0 ? 1 : Math.sqrt((perPicture - at.size) / at.size) || 1;
-    const scale = all / (at.size * positive + perPicture - at.size);
-    const start = n * all + picture * perPicture;
-    weights.fill(scale, start, start + perPicture);
+    const { there, elsewhere } = rareWeight(at.size, perPicture);
+    // Over the rows of all pictures the mean is 1, too.
+    const pictures = all / perPicture, start = n * all + picture * perPicture;
+    weights.fill(pictures * elsewhere, start, start + perPicture);
     for (const row of at) {
       targets[start + row] = 1;
-      weights[start + row] = scale * positive;
+      weights[start + row] = pictures * there;
     }
   });
   return { rows: Int32Array.from(found, ({ row }) => row), targets, weights };
 }
+
+/** Logit of a row that has nothing of the state: most rows are not pointed at. */
+const nothing = -2;
 
 /**
  * How far states are from pointing where they should: cross-entropy of every row, f32 [1].
@@ -142,7 +141,7 @@ export function pointingLoss(
   const { device } = hidden;
   const states = matmul(gatherRows(hidden, rowIndex(device, rows)), pointer);
   const products = matmul(states, pictures, { transposeB: true });
-  const logits = add(products, fill(device, products.shape, -2));
+  const logits = add(products, fill(device, products.shape, nothing));
   const each = pixelLoss(logits, tensor(device, targets, logits.shape), { form: "bce" });
   const weighted = multiply(each, tensor(device, weights, logits.shape));
   return reduceMean(weighted.reshape(1, -1), 1);
