@@ -72,6 +72,7 @@ export function patchRows(patches: readonly PatchRecipe[]): PartRow[] {
       "vision tower: patches matched with names of what they show (DenseCLIP)",
       ...settings.picture ? ["of what is anywhere in the picture"] : [],
       ...settings.edges ? ["of the edges of findings' boxes"] : [],
+      ...settings.digits ? ["of the digits that those are written with"] : [],
     ].join(", "),
     settings,
   }));

@@ -50,13 +50,13 @@ export interface MinigptRecipe {
 
 /** What MiniGPT-v2 was trained for. */
 const tasks: FamilyMix = {
-  yesno: 6,
+  yesno: 4,
   open: 1,
   identify: 0.5,
   thing: 0.5,
-  phrase: 7,
-  caption: 0.75,
-  report: 0.75,
+  phrase: 8,
+  caption: 1,
+  report: 1.5,
 };
 
 /** Half of all findings in nearly every picture. */
@@ -88,6 +88,17 @@ export const minigptRecipe: MinigptRecipe = {
       weighRare: true,
       prevalence,
     },
+    {
+      steps: 800,
+      batch: 12,
+      rate: 1e-3,
+      warmupShare: 0.05,
+      picture: true,
+      edges: true,
+      digits: true,
+      weighRare: true,
+      prevalence,
+    },
   ],
   words: { steps: 400, batch: 12, rate: 3e-3, warmupShare: 0.05, weighRare: true, prevalence },
   base: [
@@ -97,7 +108,8 @@ export const minigptRecipe: MinigptRecipe = {
       mix: { thing: 1, phrase: 6 },
     },
     {
-      ...{ steps: 1200, batch: 12, each: 6, rate: 1e-3, warmupShare: 0.03, prevalence },
+      ...{ steps: 1200, batch: 12, each: 6, rate: 1e-3, warmupShare: 0.03 },
+      prevalence: { normal: 0.2, each: 0.3 },
       mix: tasks,
     },
   ],

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Box, Mask } from "@medvlm/core";
+import { pixelsToGrid } from "@medvlm/core/text";
 import { findingNames } from "../phantoms/chest_report.ts";
 import { type ChestLabel, type ChestPhantom, chestThings } from "../phantoms/mod.ts";
 import { conceptNames, namedThings } from "./concepts.ts";
@@ -78,32 +79,40 @@ function rectangle({ width, height }: Size, [left, top, right, bottom]: Box): Ma
   return { width, height, data };
 }
 
-/** An edge of a box: a box one pixel wide, on which patch it is, counted along the picture, and in which third of that. */
+/**
+ * An edge of a box: a box one pixel wide, on which patch it is, counted along the picture, in which third of that, and the number
+ * that the box's text has for it.
+ */
 interface Edge {
   readonly side: "left" | "right" | "top" | "bottom";
   readonly box: Box;
   readonly patch: number;
   readonly third: number;
+  readonly written: number;
 }
 
 /** The four edges of a box, each one pixel wide inside of it. @param grid Patches along a side of the picture. */
-export function edgesOf(size: Size, [left, top, right, bottom]: Box, grid: number): Edge[] {
-  const edge = (side: Edge["side"], box: Box, at: number, length: number): Edge => ({
-    side,
-    box,
-    patch: Math.floor(at * grid / length),
-    third: Math.floor(at * 3 * grid / length) % 3,
-  });
+export function edgesOf({ width, height }: Size, whole: Box, grid: number): Edge[] {
+  const [left, top, right, bottom] = whole;
+  const [x1, y1, x2, y2] = pixelsToGrid(whole, width, height);
+  const edge = (side: Edge["side"], box: Box, written: number): Edge => {
+    const [at, length] = side === "left" || side === "right" ? [box[0], width] : [box[1], height];
+    const thirds = Math.floor(at * 3 * grid / length);
+    return { side, box, patch: Math.floor(thirds / 3), third: thirds % 3, written };
+  };
   return [
-    edge("left", [left, top, left + 1, bottom], left, size.width),
-    edge("right", [right - 1, top, right, bottom], right - 1, size.width),
-    edge("top", [left, top, right, top + 1], top, size.height),
-    edge("bottom", [left, bottom - 1, right, bottom], bottom - 1, size.height),
+    edge("left", [left, top, left + 1, bottom], x1),
+    edge("right", [right - 1, top, right, bottom], x2),
+    edge("top", [left, top, right, top + 1], y1),
+    edge("bottom", [left, bottom - 1, right, bottom], y2),
   ];
 }
 
 const findings = [...new Set(Object.values(findingNames))];
 const across = ["left", "right"] as const, along = ["top", "bottom"] as const;
+
+const digitName = (side: Edge["side"], place: number, digit: number | string) =>
+  `${["first", "second"][place]} digit ${digit} of ${side} edge`;
 
 const foundEdges = ({ image, findings }: ChestPhantom, grid: number) =>
   findings.flatMap(({ label, box }) =>
@@ -138,8 +147,25 @@ export function edgeNames(grid: number): PatchNames {
 }
 
 /**
- * Where the rows that a language model sees are, each of several patches side by side, and which edges run through them: for those
- * to the left and right on which of the patches, too. What a box is read from.
+ * Which digits the text of a box has for any edge, on the patches that the edge runs through. To know them takes the place of the
+ * patch and that of the edge within it together; a language model that is to write them has only to copy what the tower says.
+ */
+export const digitNames: PatchNames = {
+  names: [...across, ...along].flatMap((side) =>
+    [0, 1].flatMap((place) => count(10).map((digit) => digitName(side, place, digit)))
+  ),
+  of: (phantom) =>
+    foundEdges(phantom, 1).flatMap(({ side, mask, written }) =>
+      [...String(written)].slice(0, 2).map((digit, place) => ({
+        name: digitName(side, place, digit),
+        mask,
+      }))
+    ),
+};
+
+/**
+ * Where the rows that a language model sees are, each of several patches side by side, and which edges run through them, with
+ * their digits: for those to the left and right on which of the patches, too. What a box is read from.
  *
  * @param grid Patches along a side of the picture.
  * @param inRow Patches in a row.
@@ -147,7 +173,6 @@ export function edgeNames(grid: number): PatchNames {
 export function placeNames(grid: number, inRow: number): PatchNames {
   const patch = (n: number) => ` on patch ${n + 1}`;
   const of = (name: string, side: string, on = "") => `${side} edge of ${name}${on}`;
-  const third = (side: string, n: number, on = "") => `${side} edge in third ${n + 1}${on}`;
   const line = (n: number) => `line ${n + 1}`, group = (n: number) => `group ${n + 1}`;
   const patches = count(inRow).map(patch);
   return {
@@ -156,10 +181,7 @@ export function placeNames(grid: number, inRow: number): PatchNames {
         ...along.map((side) => of(name, side)),
         ...across.flatMap((side) => patches.map((on) => of(name, side, on))),
       ]),
-      ...count(3).flatMap((n) => [
-        ...along.map((side) => third(side, n)),
-        ...across.flatMap((side) => patches.map((on) => third(side, n, on))),
-      ]),
+      ...digitNames.names,
       ...count(grid).map(line),
       ...count(grid / inRow).map(group),
     ],
@@ -167,10 +189,11 @@ export function placeNames(grid: number, inRow: number): PatchNames {
       const { image } = phantom, { width, height } = image;
       const from = (n: number, parts: number, length: number) => Math.ceil(n * length / parts);
       return [
-        ...foundEdges(phantom, grid).flatMap(({ name, side, mask, patch: at, third: n }) => {
+        ...foundEdges(phantom, grid).map(({ name, side, mask, patch: at }) => {
           const on = side === "left" || side === "right" ? patch(at % inRow) : "";
-          return [{ name: of(name, side, on), mask }, { name: third(side, n, on), mask }];
+          return { name: of(name, side, on), mask };
         }),
+        ...digitNames.of(phantom),
         ...count(grid).map((n) => ({
           name: line(n),
           mask: rectangle(image, [0, from(n, grid, height), width, from(n + 1, grid, height)]),

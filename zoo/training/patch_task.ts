@@ -27,6 +27,7 @@ import type { ChestPhantom } from "../phantoms/mod.ts";
 import { conceptEmbeddings, conceptTable } from "./concepts.ts";
 import type { PartRecipe } from "./part_runner.ts";
 import {
+  digitNames,
   edgeNames,
   namesTogether,
   type PatchNames,
@@ -59,11 +60,12 @@ export interface PatchModel {
 }
 
 /** What a cosine matches patches with. @param side Patches along a side of the picture. */
-export function recipeNames({ picture = false, edges = false }: PatchRecipe, side: number) {
+export function recipeNames({ picture, edges, digits }: PatchRecipe, side: number) {
   return namesTogether(
     thingNames,
     ...picture ? [pictureNames] : [],
     ...edges ? [edgeNames(side)] : [],
+    ...digits ? [digitNames] : [],
   );
 }
 
@@ -97,6 +99,8 @@ export interface PatchRecipe extends MatchingRecipe {
   readonly picture?: boolean;
   /** Whether they are matched with the edges of findings' boxes too. */
   readonly edges?: boolean;
+  /** Whether they are matched with the digits that those edges are written with too. */
+  readonly digits?: boolean;
 }
 
 /** Folder of a cosine. */
