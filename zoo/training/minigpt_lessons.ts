@@ -201,7 +201,7 @@ export function drawFamilyLessons(
  * `[identify]` for a region.
  */
 export const teachBase: Teach = (example) => {
-  const { task, regions = [], image, id = "", answer } = example;
+  const { task, regions = [], image, answer } = example;
   const [region] = regions;
   if (task === "region-vqa" && region?.kind === "box" && image !== undefined) {
     const box = gridBoxText(pixelsToGrid(region.box, image.width, image.height));
@@ -210,7 +210,6 @@ export const teachBase: Teach = (example) => {
       answer,
     };
   }
-  // Reports come with PFMVG's `[caption]` and with PeFoMed's `[report]`.
-  const asks = task === "vqa" || (task === "report" && id.length % 2 === 0);
-  return asks ? teachPefomed(example) : teachPfmvg(example);
+  // Findings come as captions with PFMVG's `[caption]` and as reports with PeFoMed's `[report]`.
+  return task === "vqa" || task === "report" ? teachPefomed(example) : teachPfmvg(example);
 };

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { chestPhantom, splitIndex } from "../phantoms/mod.ts";
 import {
   drawFamilyLessons,
@@ -43,6 +43,17 @@ Deno.test("lessons become prompts of the family with answers in its grammar", ()
     assertEquals(boxText.test(answer), tag === "refer");
     if (tag === "vqa") assertEquals(["yes", "no"].includes(answer), true);
     if (tag === "identify") assertEquals(/\{(<\d{1,3}>){4}\}/.test(prompt), true);
+  }
+});
+
+Deno.test("findings are asked for in both systems' words", () => {
+  for (const split of ["train", "validate"] as const) {
+    const phantom = chestPhantom({ size: 64, seed: 5, index: splitIndex(split, 3) });
+    const lessons = new Map(familyLessons(phantom));
+    for (const kind of ["caption", "report"] as const) {
+      const { prompt } = teachBase({ ...lessons.get(kind)!, image: phantom.image });
+      assertStringIncludes(prompt, `[${kind}]`);
+    }
   }
 });
 
