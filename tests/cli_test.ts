@@ -2,8 +2,9 @@
  * The command line as a user meets it: started as a process, judged by exit code, output and files.
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { maskCounts, maskDice } from "@medvlm/core/eval";
+import { iou, maskCounts, maskDice } from "@medvlm/core/eval";
 import { maskOf } from "../zoo/data/mask_runs.ts";
+import { maskBox } from "../zoo/phantoms/field.ts";
 import { chestPhantom, splitIndex } from "../zoo/phantoms/mod.ts";
 
 const golden = new URL("./golden/", import.meta.url).pathname;
@@ -241,6 +242,22 @@ Deno.test("run needs no flag but the plugin, and says what its answer is worth",
       maskCounts(maskOf({ size: [384, 384], counts }).data, truth.structures["right lung"].data),
     ) > 0.8,
   );
+});
+
+Deno.test("the family's weights that ship find the heart", async () => {
+  await using place = new Workplace();
+  const ask = async (plugin: string, ...more: string[]) => {
+    const flags = [`--plugin=${plugin}`, "--device=wasm", "--json", "--max-new-tokens=24"];
+    const { code, out, error } = await place.start(main, "run", ...flags, ...more);
+    assertEquals(code, 0, error);
+    const document = JSON.parse(out);
+    assertEquals(document.untrained, false);
+    return document;
+  };
+  const found = await ask("pfmvg");
+  const { structures } = chestPhantom({ size: 384, seed: 7, index: splitIndex("test", 0) });
+  assertEquals([found.task, found.prompt], ["ground-box", "heart"]);
+  assert(iou(found.phrases[0].boxes[0], maskBox(structures.heart)!) > 0.6);
 });
 
 Deno.test("pfmvg searches with beams and keeps to the grammar of one box", async () => {

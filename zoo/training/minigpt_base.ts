@@ -77,9 +77,8 @@ export class BaseTraining implements Disposable {
     const samples = images.flatMap((image, picture) => {
       const { data } = minigptPixels(image, config.vision.imageSize);
       return lessons.filter((one) => one.image === image).map((lesson): PointingSample => {
-        const { prompt, answer, placeholder } = teachBase(lesson);
-        const place = placeholder === undefined ? {} : { placeholder };
-        const sample = minigptSample(tokenizer, prompt, answer, data, place);
+        const { prompt, answer } = teachBase(lesson);
+        const sample = minigptSample(tokenizer, prompt, answer, data);
         return { sample, image, picture, shows: lesson.shows, boxed: lesson.task === "ground-box" };
       });
     });

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Box, Raster, TrainingExample } from "@medvlm/core";
-import { type Teach, trainingPrompt } from "@medvlm/core/minigpt";
+import { imageTag, type Teach, trainingPrompt } from "@medvlm/core/minigpt";
 import { gridBoxText, pixelsToGrid } from "@medvlm/core/text";
 import { teach as teachPefomed } from "@medvlm/pefomed/parts";
 import { teach as teachPfmvg } from "@medvlm/pfmvg/parts";
@@ -211,5 +211,12 @@ export const teachBase: Teach = (example) => {
     };
   }
   // Findings come as captions with PFMVG's `[caption]` and as reports with PeFoMed's `[report]`.
-  return task === "vqa" || task === "report" ? teachPefomed(example) : teachPfmvg(example);
+  if (task !== "vqa" && task !== "report") return teachPfmvg(example);
+  // PeFoMed's own training writes the tag in small letters, its evaluation does not: a base that sees both spellings learns to tell
+  // the tasks apart by them, and answers questions with boxes later.
+  const lesson = teachPefomed(example);
+  return {
+    prompt: lesson.prompt.replace(imageTag.toLowerCase(), imageTag),
+    answer: lesson.answer,
+  };
 };

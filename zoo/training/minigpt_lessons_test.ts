@@ -37,12 +37,21 @@ Deno.test("lessons become prompts of the family with answers in its grammar", ()
   const size = { pictures: 12, each: 4 };
   for (const example of drawFamilyLessons(pool, mix, size, stepRandom(1, 0, 0))) {
     const { prompt, answer } = teachBase(example);
-    assertEquals(prompt.toLowerCase().split("<imagehere>").length, 2);
+    assertEquals(prompt.split("<ImageHere>").length, 2);
     const tag = /\[(refer|vqa|identify)\]/.exec(prompt)![1];
     const boxText = /^\{(<\d{1,3}>){4}\}$/;
     assertEquals(boxText.test(answer), tag === "refer");
     if (tag === "vqa") assertEquals(["yes", "no"].includes(answer), true);
     if (tag === "identify") assertEquals(/\{(<\d{1,3}>){4}\}/.test(prompt), true);
+  }
+});
+
+Deno.test("all lessons of a base have the picture behind the same tag", () => {
+  const phantom = chestPhantom({ size: 64, seed: 5, index: splitIndex("train", 1) });
+  for (const [kind, taught] of familyLessons(phantom)) {
+    const { prompt } = teachBase({ ...taught, image: phantom.image });
+    assertStringIncludes(prompt, "<Img><ImageHere></Img>", kind);
+    assertEquals(prompt.toLowerCase().split("<img>").length, 2);
   }
 });
 

@@ -69,7 +69,7 @@ const stage = (
   mix: FamilyMix,
 ): FamilyPart => ({ steps, batch, each, rate: 1e-3, warmupShare: 0.05, mix });
 
-/** The recipe of the small checkpoints, none of which ships yet: it has been run up to the base only. */
+/** The recipe of the small checkpoints that ship. */
 export const minigptRecipe: MinigptRecipe = {
   seed: 20261129,
   phantoms: { size: 168, count: 4000 },
@@ -109,6 +109,11 @@ export const minigptRecipe: MinigptRecipe = {
     },
     {
       ...{ steps: 1200, batch: 12, each: 6, rate: 1e-3, warmupShare: 0.03 },
+      prevalence: { normal: 0.2, each: 0.3 },
+      mix: tasks,
+    },
+    {
+      ...{ steps: 160, batch: 12, each: 6, rate: 7e-4, warmupShare: 0.05 },
       prevalence: { normal: 0.2, each: 0.3 },
       mix: tasks,
     },

@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  type GenerateOptions,
   type GroundedAnswer,
   type Model,
   openFolder,
@@ -13,7 +14,8 @@ import {
 import type { Device } from "@medvlm/core/device";
 import { bleuHf, iou, mean, rougeLCoco } from "@medvlm/core/eval";
 import { type MinigptConfig, openMinigpt } from "@medvlm/core/minigpt";
-import { blipCaption } from "@medvlm/core/text";
+import { blipCaption, drawnOf } from "@medvlm/core/text";
+import { pefomedClasses, type PefomedOptions } from "@medvlm/pefomed/parts";
 import { type ReferAnswer, scoreAnswer } from "@medvlm/pfmvg/parts";
 import type { Box } from "@medvlm/core";
 import { type ChestPhantom, chestPhantom, splitIndex } from "../phantoms/mod.ts";
@@ -45,9 +47,9 @@ export async function withModel<T>(
   return await body(model);
 }
 
-async function answerOf(model: Model, request: Request, maxNewTokens: number): Promise<string> {
+async function answerOf(model: Model, request: Request, options: GenerateOptions): Promise<string> {
   let answer: GroundedAnswer | undefined;
-  for await (const event of model.answer(request, { maxNewTokens })) {
+  for await (const event of model.answer(request, options)) {
     if (event.type === "done") answer = event.answer;
   }
   if (answer === undefined) throw new TypeError("The model ended without an answer");
@@ -69,8 +71,10 @@ function meanBoxes(source: PhantomSource): ReadonlyMap<string, Box> {
   );
 }
 
-/** Longest answers, in tokens. */
-const boxTokens = 24, shortTokens = 16, reportTokens = 120;
+const boxes: GenerateOptions = { maxNewTokens: 24 };
+const shortAnswers: GenerateOptions = { maxNewTokens: 16 };
+/** With the tag of the training, as models that are trained anew should be asked. */
+const reports: PefomedOptions = { maxNewTokens: 120, behaviour: "repaired" };
 
 /**
  * Asks for the box of every phrase of the reports that speaks of one finding. An answer that is no box counts as 0.
@@ -87,7 +91,7 @@ export async function measureBoxes(
   for (const phantom of phantoms(source)) {
     const { image } = phantom;
     for (const { text, label, box } of singlePhrases(phantom)) {
-      const answer = await answerOf(model, { image, prompt: text, task: "ground-box" }, boxTokens);
+      const answer = await answerOf(model, { image, prompt: text, task: "ground-box" }, boxes);
       const { width, height } = image;
       const asked: ReferAnswer = { answer, width, height, truth: box, category: label };
       const scores = scoreAnswer(asked);
@@ -137,7 +141,7 @@ export async function measureQuestions(
   let done = 0;
   for (const phantom of phantoms(source)) {
     for (const [kind, { prompt, answer: truth, task }] of lessonsOf(phantom, ["closed", "open"])) {
-      const answer = await answerOf(model, { image: phantom.image, prompt, task }, shortTokens);
+      const answer = await answerOf(model, { image: phantom.image, prompt, task }, shortAnswers);
       asked.push({ kind, truth, answer });
     }
     progress?.(++done, source.count);
@@ -178,7 +182,7 @@ export interface ReportFigures {
   readonly rougeL: Figure;
 }
 
-/** Asks for the report of every picture; texts are compared as the text processor leaves them. */
+/** Asks for the report of every picture with an instruction of PeFoMed's pool; texts are compared as the text processor leaves them. */
 export async function measureReports(
   model: Model,
   { source, progress }: MeasureOptions,
@@ -187,9 +191,10 @@ export async function measureReports(
   const words = (text: string) => blipCaption(text).replace(/([.,:])/g, " $1");
   let done = 0;
   for (const phantom of phantoms(source)) {
-    for (const [, { prompt, answer: truth }] of lessonsOf(phantom, ["report"])) {
+    for (const [, { id, answer: truth }] of lessonsOf(phantom, ["report"])) {
+      const prompt = drawnOf(pefomedClasses.iuxray.pool, id);
       const request: Request = { image: phantom.image, prompt, task: "report" };
-      const answer = await answerOf(model, request, reportTokens);
+      const answer = await answerOf(model, request, reports);
       pairs.push({ prediction: words(answer), references: [words(truth)] });
     }
     progress?.(++done, source.count);

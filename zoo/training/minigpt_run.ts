@@ -182,9 +182,8 @@ class FamilyRunner {
       const tokenizer = await madeTokenizer(madeFiles(config)), none = new Float32Array();
       const draw = (random: Random) => {
         const [example] = drawFamilyLessons(pool, texts, { pictures: 1, each: 1 }, random);
-        const { prompt, answer, placeholder } = teachBase(example!);
-        const place = placeholder === undefined ? {} : { placeholder };
-        const sample = minigptSample(tokenizer, prompt, answer, none, place);
+        const { prompt, answer } = teachBase(example!);
+        const sample = minigptSample(tokenizer, prompt, answer, none);
         return [tokenizer.beginId, ...sample.prompt.flat(), ...sample.answer];
       };
       const options = { draw, batch: settings.batch, seed };

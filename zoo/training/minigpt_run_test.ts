@@ -78,7 +78,7 @@ Deno.test("one base serves the stages of both systems, and the finished models a
     for (
       const [plugin, report, figures] of [
         [pfmvg, reportPfmvg, ["boxes: mean IoU", "| stage 2 |", "| both stages |"]],
-        [pefomed, reportPefomed, ["closed questions: right answers", "reports: BLEU-4"]],
+        [pefomed, reportPefomed, ["closed questions: right answers", "report stage: BLEU-4"]],
       ] as const
     ) {
       const run = { folder, device, plugin };

@@ -34,9 +34,8 @@ Deno.test("states point at what the box covers, then at the rows of its four edg
     const { image } = phantom, pixels = new Float32Array(3).fill(n);
     return familyLessons(phantom).filter(([kind]) => kind === "thing" || kind === "phrase")
       .map(([, lesson]) => {
-        const { prompt, answer, placeholder } = teachBase({ ...lesson, image });
-        const place = placeholder === undefined ? {} : { placeholder };
-        const sample = minigptSample(tokenizer, prompt, answer, pixels, place);
+        const { prompt, answer } = teachBase({ ...lesson, image });
+        const sample = minigptSample(tokenizer, prompt, answer, pixels);
         return { sample, image, picture: n, shows: lesson.shows!, boxed: true };
       });
   });
@@ -86,13 +85,13 @@ Deno.test("states point at what the box covers, then at the rows of its four edg
 Deno.test("questions point at all they ask for, at nothing where that is absent, and not at all about the whole", async () => {
   const tokenizer = await madeTokenizer(madeFiles(tiny)), pixels = new Float32Array(3);
   const { image } = chestPhantom({ size: 112, seed: 1, index: 0 });
-  const { prompt, placeholder } = teachBase({
+  const { prompt } = teachBase({
     prompt: "Is it?",
     answer: "yes",
     image,
     task: "vqa",
   });
-  const sample = minigptSample(tokenizer, prompt, "yes", pixels, { placeholder: placeholder! });
+  const sample = minigptSample(tokenizer, prompt, "yes", pixels);
   const shown = (...all: (readonly Box[] | undefined)[]) => {
     const samples = all.map((shows) => ({ sample, image, picture: 0, shows, boxed: false }));
     const batch = sharedMinigptBatch(samples.map(({ sample }) => sample), tokenizer, tiny);
