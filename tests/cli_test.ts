@@ -244,7 +244,7 @@ Deno.test("run needs no flag but the plugin, and says what its answer is worth",
   );
 });
 
-Deno.test("the family's weights that ship find the heart", async () => {
+Deno.test("the family's weights that ship find the heart, and answer questions with a word", async () => {
   await using place = new Workplace();
   const ask = async (plugin: string, ...more: string[]) => {
     const flags = [`--plugin=${plugin}`, "--device=wasm", "--json", "--max-new-tokens=24"];
@@ -254,10 +254,19 @@ Deno.test("the family's weights that ship find the heart", async () => {
     assertEquals(document.untrained, false);
     return document;
   };
-  const found = await ask("pfmvg");
-  const { structures } = chestPhantom({ size: 384, seed: 7, index: splitIndex("test", 0) });
+  const [found, effusion] = await Promise.all([ask("pfmvg"), ask("pefomed", "--out=first")]);
+  const { structures, findings } = chestPhantom({
+    size: 384,
+    seed: 7,
+    index: splitIndex("test", 0),
+  });
   assertEquals([found.task, found.prompt], ["ground-box", "heart"]);
   assert(iou(found.phrases[0].boxes[0], maskBox(structures.heart)!) > 0.6);
+  assertEquals(effusion.prompt, "Is there a pleural effusion?");
+  const has = (wanted: string) => findings.some(({ label }) => label === wanted);
+  assertEquals(effusion.text, has("Pleural effusion") ? "yes" : "no");
+  const heart = await ask("pefomed", "--prompt=Is the heart of normal size?");
+  assertEquals(heart.text, has("Cardiomegaly") ? "no" : "yes");
 });
 
 Deno.test("pfmvg searches with beams and keeps to the grammar of one box", async () => {
