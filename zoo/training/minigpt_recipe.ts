@@ -62,6 +62,19 @@ const tasks: FamilyMix = {
 /** Half of all findings in nearly every picture. */
 const prevalence: Prevalence = { normal: 0.1, each: 0.45 };
 
+/** The tower with small patches. */
+const edged: TowerPart = {
+  ...{ steps: 800, batch: 12, rate: 1e-3, warmupShare: 0.05 },
+  ...{ picture: true, edges: true, weighRare: true, prevalence },
+};
+
+/** All tasks at once, about pictures more like those to come. */
+const everything = (steps: number, rate: number, warmupShare: number): FamilyPart => ({
+  ...{ steps, batch: 12, each: 6, rate, warmupShare },
+  prevalence: { normal: 0.2, each: 0.3 },
+  mix: tasks,
+});
+
 /** Stages in these recipes: what they are taught, and how much of it. */
 const stage = (
   steps: number,
@@ -78,27 +91,8 @@ export const minigptRecipe: MinigptRecipe = {
     { steps: 800, batch: 24, rate: 1.5e-3, warmupShare: 0.03, imageSize: 112 },
     { steps: 800, batch: 24, rate: 1e-3, warmupShare: 0.03, imageSize: 112 },
     { steps: 1000, batch: 24, rate: 1e-3, warmupShare: 0.05, picture: true, imageSize: 112 },
-    {
-      steps: 800,
-      batch: 12,
-      rate: 1e-3,
-      warmupShare: 0.05,
-      picture: true,
-      edges: true,
-      weighRare: true,
-      prevalence,
-    },
-    {
-      steps: 800,
-      batch: 12,
-      rate: 1e-3,
-      warmupShare: 0.05,
-      picture: true,
-      edges: true,
-      digits: true,
-      weighRare: true,
-      prevalence,
-    },
+    edged,
+    { ...edged, digits: true },
   ],
   words: { steps: 400, batch: 12, rate: 3e-3, warmupShare: 0.05, weighRare: true, prevalence },
   base: [
@@ -107,16 +101,8 @@ export const minigptRecipe: MinigptRecipe = {
       ...{ steps: 300, batch: 12, each: 6, rate: 1e-3, warmupShare: 0.1, prevalence },
       mix: { thing: 1, phrase: 6 },
     },
-    {
-      ...{ steps: 1200, batch: 12, each: 6, rate: 1e-3, warmupShare: 0.03 },
-      prevalence: { normal: 0.2, each: 0.3 },
-      mix: tasks,
-    },
-    {
-      ...{ steps: 160, batch: 12, each: 6, rate: 7e-4, warmupShare: 0.05 },
-      prevalence: { normal: 0.2, each: 0.3 },
-      mix: tasks,
-    },
+    everything(1200, 1e-3, 0.03),
+    everything(160, 7e-4, 0.05),
   ],
   stages: {
     pfmvg: {
