@@ -267,6 +267,8 @@ Deno.test("the family's weights that ship find the heart, and answer questions w
   assertEquals(effusion.text, has("Pleural effusion") ? "yes" : "no");
   const heart = await ask("pefomed", "--prompt=Is the heart of normal size?");
   assertEquals(heart.text, has("Cardiomegaly") ? "no" : "yes");
+  const report = await ask("pefomed", "--task=report");
+  assertStringIncludes(report.prompt, "Describe");
 });
 
 Deno.test("pfmvg searches with beams and keeps to the grammar of one box", async () => {

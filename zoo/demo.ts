@@ -16,8 +16,8 @@ export interface Demo {
   readonly what: string;
   /** The picture and the format it came in. */
   read(): Promise<{ raster: Raster; format: string }>;
-  /** What is asked for a mask, for a box, about a region, and otherwise. */
-  readonly prompts: Readonly<Record<"mask" | "box" | "region" | "question", string>>;
+  /** What is asked for a mask, for a box, about a region, for a report or a caption, and otherwise. */
+  readonly prompts: Readonly<Record<"mask" | "box" | "region" | "report" | "question", string>>;
 }
 
 const picture = new URL("./demo/chest_xray.jpg", import.meta.url);
@@ -31,6 +31,7 @@ export const chestXray: Demo = {
     mask: "Please segment the left lung in this chest X-ray.",
     box: "left lung",
     region: "What is shown in this region?",
+    report: "Describe the given chest x-ray image in detail.",
     question: "What abnormality is seen in this image?",
   },
 };
@@ -47,6 +48,7 @@ export const drawnRadiograph: Demo = {
     mask: "Segment the right lung in this chest radiograph.",
     box: "heart",
     region: "What does this region show?",
+    report: "Describe the given chest x-ray image in detail.",
     question: "Is there a pleural effusion?",
   },
 };

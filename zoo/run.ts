@@ -89,6 +89,12 @@ function checkUsage<C>(plugin: Plugin<C>, options: RunOptions): void {
   }
 }
 
+function promptKind(task: Task | undefined): keyof Demo["prompts"] {
+  if (task === "report" || task === "caption") return "report";
+  if (task === "ground-box") return "box";
+  return task?.startsWith("ground") ? "mask" : "question";
+}
+
 /** What is asked, and as which task, when the user left one or both open. */
 function question<C>(
   plugin: Plugin<C>,
@@ -98,8 +104,7 @@ function question<C>(
   if (prompt !== undefined) return { prompt, task };
   if (regions.length > 0) return { prompt: prompts.region, task };
   const asked = task ?? plugin.tasks.find((one) => one === "ground-mask" || one === "ground-box");
-  const kind = asked === "ground-box" ? "box" : asked?.startsWith("ground") ? "mask" : "question";
-  return { prompt: prompts[kind], task: asked };
+  return { prompt: prompts[promptKind(asked)], task: asked };
 }
 
 /** Creates the output folder before the work starts. Returns how to undo that when the work fails. */
