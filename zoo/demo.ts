@@ -5,6 +5,7 @@
  * @module
  */
 import type { Raster } from "@medvlm/core";
+import { chestReportInstructions } from "@medvlm/core/text";
 import { chestPhantom, splitIndex } from "./phantoms/mod.ts";
 import { readPicture } from "./run_inputs.ts";
 
@@ -20,6 +21,7 @@ export interface Demo {
   readonly prompts: Readonly<Record<"mask" | "box" | "region" | "report" | "question", string>>;
 }
 
+const report = chestReportInstructions[0]!;
 const picture = new URL("./demo/chest_xray.jpg", import.meta.url);
 
 /** The chest X-ray that ships with the zoo. */
@@ -31,7 +33,7 @@ export const chestXray: Demo = {
     mask: "Please segment the left lung in this chest X-ray.",
     box: "left lung",
     region: "What is shown in this region?",
-    report: "Describe the given chest x-ray image in detail.",
+    report,
     question: "What abnormality is seen in this image?",
   },
 };
@@ -48,7 +50,7 @@ export const drawnRadiograph: Demo = {
     mask: "Segment the right lung in this chest radiograph.",
     box: "heart",
     region: "What does this region show?",
-    report: "Describe the given chest x-ray image in detail.",
+    report,
     question: "Is there a pleural effusion?",
   },
 };

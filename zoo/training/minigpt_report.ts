@@ -71,9 +71,10 @@ function meanBoxes(source: PhantomSource): ReadonlyMap<string, Box> {
   );
 }
 
+/** How boxes and words are asked for. */
 const boxes: GenerateOptions = { maxNewTokens: 24 };
 const shortAnswers: GenerateOptions = { maxNewTokens: 16 };
-/** With the tag of the training, as models that are trained anew should be asked. */
+/** Reports with the tag of the training, as models that are trained anew should be asked. */
 const reports: PefomedOptions = { maxNewTokens: 120, behaviour: "repaired" };
 
 /**
