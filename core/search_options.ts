@@ -11,6 +11,11 @@ export interface SearchOptions {
   readonly beams?: number | undefined;
   /** Exponent of the length that a beam's score is divided by. Default 1. */
   readonly lengthPenalty?: number | undefined;
+  /**
+   * Answers drawn at random, 1 to 128, of which the one is given that agrees best with the others; tokens then arrive at the end. They
+   * are drawn at the temperature, or at 1 where that is 0. Not together with beams. Default 1: none.
+   */
+  readonly consensus?: number | undefined;
   /** Tokens that would leave the grammar of the system's answers are forbidden. Default false. */
   readonly constrained?: boolean | undefined;
 }
@@ -19,6 +24,7 @@ export interface SearchOptions {
 const searchFlags: Readonly<Record<keyof SearchOptions, string>> = {
   beams: "--beams",
   lengthPenalty: "--length-penalty",
+  consensus: "--consensus",
   constrained: "--constrained",
 };
 

@@ -160,7 +160,8 @@ for (const plugin of plugins) {
         includes,
       );
     const declared: readonly string[] = plugin.searchOptions;
-    for (const [name, value] of Object.entries({ beams: 2, lengthPenalty: 2, constrained: true })) {
+    const searches = { beams: 2, lengthPenalty: 2, consensus: 2, constrained: true };
+    for (const [name, value] of Object.entries(searches)) {
       if (declared.includes(name)) continue;
       const request = { image, prompt: "What is here?" };
       await assertRejects(

@@ -40,6 +40,13 @@ export const searchFlags = {
     max: 10,
     about: "exponent of the length that a beam's score is divided by; 1 when left out",
   },
+  consensus: {
+    kind: "whole",
+    value: "N",
+    min: 1,
+    max: 128,
+    about: "draw N answers and give the one that agrees best with the others, where the system can",
+  },
   constrained: {
     kind: "switch",
     about:
@@ -57,11 +64,17 @@ export function checkAnswerOptions<C>(
   options: AnswerOptions,
 ): void {
   checkSearchOptions(name, searchOptions, options);
-  const { beams, lengthPenalty, temperature = 0 } = options;
+  const { beams, lengthPenalty, consensus, temperature = 0 } = options;
   if (lengthPenalty !== undefined && beams === undefined) {
     throw new InputError(
       "USAGE",
       "Cannot use --length-penalty without --beams: only beam search compares answers by their length; add --beams N",
+    );
+  }
+  if (beams !== undefined && beams > 1 && consensus !== undefined && consensus > 1) {
+    throw new InputError(
+      "USAGE",
+      `Cannot use --consensus ${consensus} with --beams ${beams}: the one draws answers, the other searches for the most probable; leave one of them out`,
     );
   }
   if (beams !== undefined && beams > 1 && temperature > 0) {
@@ -85,8 +98,8 @@ export async function completeAnswer(
   options: AnswerOptions = {},
   show: (text: string) => void = () => {},
 ): Promise<GroundedAnswer> {
-  const { temperature = 0, topP = 1, seed = 0, signal, beams, lengthPenalty, constrained } =
-    options;
+  const { temperature = 0, topP = 1, seed = 0, signal } = options;
+  const { beams, lengthPenalty, consensus, constrained } = options;
   // Noise has no end of its own: some tokens of it show as much as a thousand.
   const maxNewTokens = options.maxNewTokens ?? (model.untrained ? untrainedTokens : undefined);
   const events = model.answer(request, {
@@ -95,6 +108,7 @@ export async function completeAnswer(
     seed,
     beams,
     lengthPenalty,
+    consensus,
     constrained,
     ...(maxNewTokens === undefined ? {} : { maxNewTokens }),
     ...(signal ? { signal } : {}),

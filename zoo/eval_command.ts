@@ -269,8 +269,8 @@ export async function evalFromFlags(
   };
   if (plugin !== undefined) {
     const { checkpoint, preset, device, dtype, debug, "max-new-tokens": maxNewTokens } = flags;
-    const { beams, constrained, "length-penalty": lengthPenalty } = flags;
-    const search = { beams, lengthPenalty, constrained };
+    const { beams, consensus, constrained, "length-penalty": lengthPenalty } = flags;
+    const search = { beams, lengthPenalty, consensus, constrained };
     const run = { checkpoint, preset, device, dtype, debug, maxNewTokens, ...search, seed, signal };
     return await evaluatePlugin(plugin, selection!, run, options, terminal);
   }

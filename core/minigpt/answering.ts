@@ -12,7 +12,10 @@ import type { MinigptAnswerOptions, MinigptModel } from "./model.ts";
 import { chatPrompt } from "./prompt.ts";
 
 /** What a system makes of a request. */
-export interface Asked extends Pick<MinigptAnswerOptions, "constraint" | "phrases"> {
+export interface Asked
+  extends
+    Pick<MinigptAnswerOptions, "constraint" | "phrases">,
+    Required<Pick<MinigptAnswerOptions, "agreement">> {
   /** The question with its task tag, without image tag. */
   readonly question: string;
   /** Most tokens of the answer, where the request says nothing. */

@@ -9,6 +9,7 @@ import { InputError } from "../errors.ts";
 import type { FolderSource } from "../files.ts";
 import type { Raster } from "../image/mod.ts";
 import type { AdapterSet } from "../nn/adapters.ts";
+import { consensus, drawAnswers } from "../nn/answer_draws.ts";
 import { beamSearch } from "../nn/beam_search.ts";
 import { type GenerateSetup, Generation } from "../nn/generate.ts";
 import { LlamaBeams } from "../nn/llama_beams.ts";
@@ -35,13 +36,15 @@ import { builtInTokenizerFiles } from "./tokenizer.ts";
 
 /** How an answer is generated. */
 export interface MinigptAnswerOptions
-  extends GenerateOptions, Pick<SearchOptions, "beams" | "lengthPenalty"> {
+  extends GenerateOptions, Pick<SearchOptions, "beams" | "lengthPenalty" | "consensus"> {
   /** Gets intermediate values under the names of the reference cases; generation then runs step by step. */
   readonly trace?: Trace;
   /** Makes tokens of the answer less likely to occur again; the official demo takes 1.05. Default 1: not. */
   readonly repetitionPenalty?: number;
   /** Answers that are allowed, as `tokenAutomaton` makes them for the rows of the head. Default: all. */
   readonly constraint?: TokenConstraint | undefined;
+  /** How much two answers agree, the larger the better; what `consensus` needs. */
+  readonly agreement?: ((one: string, other: string) => number) | undefined;
   /** When beam search stops, see `BeamOptions`. Default false. */
   readonly earlyStopping?: boolean | "never" | undefined;
   /** What the text points at, once it is known. Default: nothing. */
@@ -203,7 +206,29 @@ export class MinigptModel implements AsyncDisposable {
   ): AsyncGenerator<number> {
     const { tokenizer } = this;
     const { beams = 1, constraint, temperature = 0, lengthPenalty, earlyStopping } = options;
+    const { consensus: draws = 1, agreement, seed = 0, signal } = options;
     const stopToken = tokenizer.endId;
+    if (draws !== 1) {
+      if (!Number.isSafeInteger(draws) || draws < 1 || draws > 128 || beams !== 1) {
+        throw new InputError(
+          "BAD_OPTION",
+          `Cannot find the consensus of ${draws} answers with ${beams} beams: expected 1 to 128 answers, and no beams with several`,
+        );
+      }
+      if (agreement === undefined) {
+        throw new TypeError("A consensus needs to know how much two answers agree");
+      }
+      using search = new LlamaBeams(this.setup, rows, draws, maxNewTokens, constraint);
+      const drawn = await drawAnswers(search, {
+        ...{ draws, maxNewTokens, stopToken, seed, signal },
+        temperature: temperature > 0 ? temperature : 1,
+      });
+      const texts = drawn.map((answer) => ({ answer, text: answerText(tokenizer, answer.tokens) }));
+      const { answer } = consensus(texts, (one, other) => agreement(one.text, other.text));
+      yield* answer.tokens;
+      if (answer.stopped) yield stopToken;
+      return;
+    }
     if (beams !== 1) {
       if (!Number.isSafeInteger(beams) || beams < 1 || beams > 128 || temperature > 0) {
         throw new InputError(

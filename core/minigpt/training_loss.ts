@@ -4,7 +4,7 @@
  * @module
  */
 import { projection } from "../nn/layers.ts";
-import { llama } from "../nn/llama.ts";
+import { llama, type LlamaPass } from "../nn/llama.ts";
 import type { Parameters } from "../nn/parameters.ts";
 import { sharedPositions, sharedPrefixes } from "../nn/shared_prefix.ts";
 import type { Trace } from "../nn/trace.ts";
@@ -20,6 +20,8 @@ export interface MinigptLossOptions {
   readonly recompute?: boolean;
   /** Gets intermediate values under the names of the reference cases. */
   readonly trace?: Trace;
+  /** Gets the decoder's states before one of its layers. */
+  readonly states?: LlamaPass["states"];
 }
 
 /** Pictures of a batch as rows of the language model [B * rows, H]. */
@@ -67,7 +69,7 @@ export function decodeBatch(
     "size" | "length" | "lengths" | "prefixes"
   >,
   config: MinigptConfig,
-  { recompute = false, trace }: MinigptLossOptions = {},
+  { recompute = false, trace, states }: MinigptLossOptions = {},
 ): Tensor {
   return llama(p.at("model."), embedded, config.llama, {
     batch: size,
@@ -77,6 +79,7 @@ export function decodeBatch(
     feedForward,
     recompute,
     trace,
+    states,
   });
 }
 

@@ -179,6 +179,13 @@ export interface LlamaPass {
   readonly auxiliary?: (loss: Tensor) => void;
   /** Keep only the input of each layer for differentiation and compute the rest again on the way back. Default false. */
   readonly recompute?: boolean;
+  /** Gets the states before a layer [rows, H], for losses of their own; they live as long as the result. */
+  readonly states?: {
+    /** Number of the layer, from 0. */
+    readonly before: number;
+    /** Called once. */
+    readonly use: (states: Tensor) => void;
+  } | undefined;
   /** Gets `hidden.N` (embeddings first), `layerN.key` and `layerN.value` [T, keyHeads * headSize]. */
   readonly trace?: Trace | undefined;
 }
@@ -268,9 +275,11 @@ export function llama(
   let x = embedded;
   pass.trace?.("hidden.0", x);
   for (let n = 0; n < config.layers; n++) {
+    const tapped = n === pass.states?.before;
+    if (tapped) pass.states!.use(x === embedded ? x : scope.keep(x));
     const layer = (input: Tensor) => decoderLayer(p, input, n, config, pass);
     const [next, auxiliary] = pass.recompute === true ? checkpoint([x], layer) : layer(x);
-    if (x !== embedded) x.dispose();
+    if (x !== embedded && !tapped) x.dispose();
     x = next!;
     if (auxiliary !== undefined) {
       if (pass.auxiliary === undefined) auxiliary.dispose();

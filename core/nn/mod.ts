@@ -5,6 +5,8 @@
  */
 export { Adapter, type AdapterModule, type AdapterOptions, savedParameters } from "./adapter.ts";
 export { AdapterSet } from "./adapters.ts";
+export { consensus, drawAnswers, type DrawnAnswer, type DrawOptions } from "./answer_draws.ts";
+export { attentionLogits } from "./attention_logits.ts";
 export {
   type BeamAnswer,
   type BeamCandidates,

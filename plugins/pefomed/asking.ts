@@ -10,6 +10,7 @@ import {
   type SearchOptions,
 } from "@medvlm/core";
 import { type Ask, type Asked, plainPrompt } from "@medvlm/core/minigpt";
+import { rougeLCoco } from "@medvlm/core/eval";
 import { blipCaption } from "@medvlm/core/text";
 import { evaluationQuestion, type PefomedBehaviour } from "./prompt.ts";
 
@@ -20,7 +21,11 @@ export interface PefomedOptions extends GenerateOptions, SearchOptions {
 }
 
 /** Its answers are free text, so there is no grammar to keep to. */
-export const searchOptions: readonly (keyof SearchOptions)[] = ["beams", "lengthPenalty"];
+export const searchOptions: readonly (keyof SearchOptions)[] = [
+  "beams",
+  "lengthPenalty",
+  "consensus",
+];
 
 /** What `predict_answers` allows. */
 const answerTokens = 300;
@@ -47,5 +52,6 @@ export const ask: Ask<PefomedOptions> = (request, options, model): Asked => {
   return {
     question: questionOf(plainPrompt(request, "PeFoMed", model), request.task, behaviour),
     maxNewTokens: answerTokens,
+    agreement: (one, other) => rougeLCoco(one, [other]),
   };
 };

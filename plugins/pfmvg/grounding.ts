@@ -11,7 +11,7 @@ import {
   type Request,
   type SearchOptions,
 } from "@medvlm/core";
-import { boxToPixels, roundBox } from "@medvlm/core/eval";
+import { boxToPixels, iou, rougeLCoco, roundBox } from "@medvlm/core/eval";
 import { type Ask, type Asked, type MinigptModel, plainPrompt } from "@medvlm/core/minigpt";
 import {
   boxIn,
@@ -79,6 +79,14 @@ export function answerPhrases(
   ].sort((a, b) => a.span[0] - b.span[0]);
 }
 
+/** How much two texts of boxes agree: the IoU of the first box of each that can be used, 0 where one has none. */
+export function boxAgreement(one: string, other: string): number {
+  const [a, b] = [one, other].map((text) =>
+    parseGroundedText(text).boxes.map(boxIn).find((box) => box !== undefined)
+  );
+  return a === undefined || b === undefined ? 0 : iou(a, b);
+}
+
 /** Automata by the vocabulary they are for; a model has one vocabulary as long as it lives. */
 const automata = new WeakMap<MinigptModel, TokenAutomaton>();
 
@@ -114,7 +122,8 @@ export const ask: Ask<PfmvgOptions> = (request, { constrained = false }, model):
       );
     }
     const question = tagged.test(words) ? words : captionInstruction(words);
-    return { question, maxNewTokens: captionTokens };
+    const agreement = (one: string, other: string) => rougeLCoco(one, [other]);
+    return { question, maxNewTokens: captionTokens, agreement };
   }
   const { image: { width, height } } = request;
   const label = words.replace(tagged, "").trim();
@@ -122,6 +131,7 @@ export const ask: Ask<PfmvgOptions> = (request, { constrained = false }, model):
     question: tagged.test(words) ? words : referQuestion(words),
     maxNewTokens: boxTokens,
     constraint: constrained ? boxAutomaton(model) : undefined,
+    agreement: boxAgreement,
     phrases: (text) => answerPhrases(text, label, { width, height }),
   };
 };

@@ -3,7 +3,7 @@ import { InputError, type Raster, type TrainingExample } from "@medvlm/core";
 import { HostDevice } from "@medvlm/core/device";
 import type { MinigptAnswerer, MinigptConfig } from "@medvlm/core/minigpt";
 import { parseGroundedText } from "@medvlm/core/text";
-import { answerPhrases, type PfmvgOptions } from "./grounding.ts";
+import { answerPhrases, boxAgreement, type PfmvgOptions } from "./grounding.ts";
 import { pfmvg } from "./mod.ts";
 import { pools } from "./prompt.ts";
 import { teach } from "./teaching.ts";
@@ -52,7 +52,7 @@ Deno.test("lessons: a phrase to its box, a report to its words", () => {
   assertThrows(() => teach({ ...example, findings: [] }), InputError, "it has 0");
 });
 
-Deno.test("constrained answers are one box whatever the weights say, beams too", async () => {
+Deno.test("constrained answers are one box whatever the weights say, beams and consensus too", async () => {
   const { tiny } = pfmvg.presets;
   const small: MinigptConfig = {
     ...tiny!,
@@ -69,7 +69,7 @@ Deno.test("constrained answers are one box whatever the weights say, beams too",
     data: new Uint8Array(600),
   };
   const request = { image, prompt: "left effusion", task: "ground-box" } as const;
-  for (const options of [{ seed: 1, temperature: 2 }, { beams: 3 }, {}]) {
+  for (const options of [{ seed: 1, temperature: 2 }, { beams: 3 }, { consensus: 3 }, {}]) {
     const all = { ...options, constrained: true, maxNewTokens: 30 };
     for await (const event of model.answer(request, all)) {
       if (event.type !== "done") continue;
@@ -87,4 +87,10 @@ Deno.test("constrained answers are one box whatever the weights say, beams too",
     for await (const _ of model.answer(request, { beams: 2, temperature: 1 })) { /* all of it */ }
   };
   await assertRejects(search, InputError, "temperature 0");
+  const both = async () => {
+    for await (const _ of model.answer(request, { beams: 2, consensus: 4 })) { /* all of it */ }
+  };
+  await assertRejects(both, InputError, "consensus of 4 answers with 2 beams");
+  assertEquals(boxAgreement("{<0><0><10><10>}", "{<0><0><10><20>}"), 0.5);
+  assertEquals(boxAgreement("{<0><0><10><10>}", "no idea"), 0);
 });

@@ -34,7 +34,7 @@ export const pfmvg: Plugin<MinigptConfig> = familyPlugin({
     weights: "none published; MiniGPT-v2's are a derivative of LLaMA 2, whose licence applies",
   },
   tasks: ["ground-box", "caption", "report"],
-  searchOptions: ["beams", "lengthPenalty", "constrained"],
+  searchOptions: ["beams", "lengthPenalty", "consensus", "constrained"],
   stages,
   trainingData: "ms_cxr",
   published,

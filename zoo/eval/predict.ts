@@ -80,11 +80,12 @@ function checkTasks<C>(plugin: Plugin<C>, survey: Survey, dataset: string): void
 
 /** The search for answers, as far as one was asked for. */
 export function searchIdentity(
-  { beams, lengthPenalty, constrained }: SearchOptions,
+  { beams, lengthPenalty, consensus, constrained }: SearchOptions,
 ): Record<string, string | number> {
   return {
     ...(beams === undefined ? {} : { beams }),
     ...(lengthPenalty === undefined ? {} : { "length-penalty": lengthPenalty }),
+    ...(consensus === undefined ? {} : { consensus }),
     ...(constrained ? { constrained: "yes" } : {}),
   };
 }

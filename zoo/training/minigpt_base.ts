@@ -24,7 +24,14 @@ import type { LlamaTokenizer } from "@medvlm/core/text";
 import { decayGroups, decaysUnlessNamed, type TrainingTask } from "@medvlm/core/train";
 import type { Random } from "../phantoms/random.ts";
 import { type Lesson, teachBase } from "./minigpt_lessons.ts";
-import { type Pointing, pointingLoss, pointingOf, type PointingSample } from "./pointing.ts";
+import { type HeadLooking, lookingLoss, lookingOf } from "./looking.ts";
+import {
+  type Pointing,
+  pointingLoss,
+  pointingOf,
+  type PointingSample,
+  pointingStates,
+} from "./pointing.ts";
 import { stepRandom } from "./pool.ts";
 
 /** Lessons on the host. */
@@ -33,6 +40,8 @@ export interface BaseBatch {
   readonly batch: MinigptBatch;
   /** What its states should point at; absent where no lesson is about anything in particular. */
   readonly pointing?: Pointing;
+  /** Where attention should look, by head; absent where no box is written. */
+  readonly looking?: readonly HeadLooking[];
 }
 
 /** How a base is trained. */
@@ -43,6 +52,8 @@ export interface BaseOptions {
   readonly seed: number;
   /** Weight of the pointing beside the answers' tokens. */
   readonly pointing: number;
+  /** Weight of attention's looking; 0: it may look anywhere. */
+  readonly looking: number;
   /** Decay of matrices. Default 0.05. */
   readonly weightDecay?: number;
 }
@@ -88,13 +99,20 @@ export class BaseTraining implements Disposable {
         .values(),
     ].flat();
     const batch = sharedMinigptBatch(ordered.map(({ sample }) => sample), tokenizer, config);
-    const pointing = pointingOf(ordered, batch, tokenizer, config);
-    return { batch, ...pointing === undefined ? {} : { pointing } };
+    const states = pointingStates(ordered, batch, tokenizer, config);
+    const pointing = pointingOf(states, config), looking = lookingOf(states, batch, config);
+    return {
+      batch,
+      ...pointing === undefined ? {} : { pointing },
+      ...looking === undefined ? {} : { looking },
+    };
   }
 
   /** The task for a trainer. */
-  task({ draw, seed, pointing: weight, weightDecay = 0.05 }: BaseOptions): TrainingTask<BaseBatch> {
+  task({ draw, seed, weightDecay = 0.05, ...weights }: BaseOptions): TrainingTask<BaseBatch> {
     const p = this.#parameters, config = this.#config;
+    // What is fetched in a layer is read in those above.
+    const layer = Math.max(0, config.llama.layers - 2);
     const trained = p.specs
       .filter(({ name, derived }) => derived !== true && /^(llama_proj|model|lm_head)\./.test(name))
       .map(({ name }) => ({ name, value: p.value(name) }));
@@ -104,14 +122,28 @@ export class BaseTraining implements Disposable {
         { parameters: [{ name: "pointer", value: this.#pointer }] },
       ],
       batches: (step) => Promise.resolve([this.batch(draw(stepRandom(seed, step, LESSON_DRAWS)))]),
-      loss: ({ batch, pointing }) => {
+      loss: ({ batch, pointing, looking }) => {
         const pictures = batchPictures(p, batch, config);
-        const hidden = decodeBatch(p, embedBatch(p, batch, pictures), batch, config);
+        const looks = looking !== undefined && weights.looking > 0;
+        let before: Tensor | undefined;
+        const states = { before: layer, use: (x: Tensor) => before = x };
+        const embedded = embedBatch(p, batch, pictures);
+        const hidden = decodeBatch(p, embedded, batch, config, looks ? { states } : {});
         const answers = answerLoss(p, hidden, batch);
-        if (pointing === undefined) return { total: answers };
-        const pointed = pointingLoss(pointing, hidden, pictures, this.#pointer);
-        const total = weightedSum([{ value: answers, weight: 1 }, { value: pointed, weight }]);
-        return { total, terms: { answers, pointed } };
+        const terms: Record<string, Tensor> = { answers };
+        const parts = [{ value: answers, weight: 1 }];
+        const add = (name: string, value: Tensor, weight: number) => {
+          terms[name] = value;
+          parts.push({ value, weight });
+        };
+        if (pointing !== undefined) {
+          add("pointed", pointingLoss(pointing, hidden, pictures, this.#pointer), weights.pointing);
+        }
+        if (before !== undefined) {
+          const looked = lookingLoss(p, looking!, batch, before, config, layer);
+          add("looked", looked, weights.looking);
+        }
+        return parts.length === 1 ? { total: answers } : { total: weightedSum(parts), terms };
       },
       tokens: ({ batch }) => rowsInUse(batch),
     };

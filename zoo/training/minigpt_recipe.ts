@@ -24,6 +24,12 @@ export interface FamilyPart extends PartRecipe, Crowded {
   readonly mix: FamilyMix;
 }
 
+/** A cosine of the base. */
+export interface BasePart extends FamilyPart {
+  /** Weight of attention's looking at the edges of boxes, see `looking.ts`. Default 0. */
+  readonly looking?: number;
+}
+
 /** A cosine of the vision tower. */
 export interface TowerPart extends PatchRecipe, Crowded {
   /** Side of its pictures. Default: the model's own; EVA, too, was trained on smaller ones first. */
@@ -43,7 +49,9 @@ export interface MinigptRecipe {
   /** Rows of the projection and the language model's words for what is on their patches. */
   readonly words: MatchingRecipe & Crowded;
   /** The base: cosines one after the other. */
-  readonly base: readonly FamilyPart[];
+  readonly base: readonly BasePart[];
+  /** A last cosine of the base for each system, of what it is asked. */
+  readonly own: Readonly<Record<"pfmvg" | "pefomed", BasePart>>;
   /** Stages of the systems: by the system's name, then by that of its stage. */
   readonly stages: Readonly<Record<"pfmvg" | "pefomed", Readonly<Record<string, FamilyPart>>>>;
 }
@@ -58,6 +66,9 @@ const tasks: FamilyMix = {
   caption: 1,
   report: 1.5,
 };
+
+/** The same with more texts, when closed questions are answered well. */
+const texts: FamilyMix = { ...tasks, yesno: 1.5, open: 1.5, caption: 1.5, report: 3 };
 
 /** Half of all findings in nearly every picture. */
 const prevalence: Prevalence = { normal: 0.1, each: 0.45 };
@@ -103,7 +114,21 @@ export const minigptRecipe: MinigptRecipe = {
     },
     everything(1200, 1e-3, 0.03),
     everything(160, 7e-4, 0.05),
+    { ...everything(1500, 1e-3, 0.03), mix: texts },
   ],
+  own: {
+    pfmvg: {
+      ...everything(700, 1.2e-3, 0.03),
+      mix: { phrase: 8, thing: 1, caption: 1, report: 0.5 },
+      looking: 1,
+    },
+    pefomed: {
+      ...everything(700, 1e-3, 0.03),
+      batch: 18,
+      each: 4,
+      mix: { yesno: 1.5, open: 3, identify: 0.5, caption: 1.5, report: 5 },
+    },
+  },
   stages: {
     pfmvg: {
       captioning: stage(60, [16, 1], { caption: 1, report: 1 }),
@@ -111,7 +136,7 @@ export const minigptRecipe: MinigptRecipe = {
     },
     pefomed: {
       captioning: stage(60, [16, 1], { caption: 1, report: 1 }),
-      "vqa-rad": stage(200, [8, 8], { yesno: 1, closed: 1, open: 1 }),
+      "vqa-rad": stage(200, [8, 8], { yesno: 1, closed: 1, open: 2 }),
       report: stage(150, [16, 1], { report: 1 }),
     },
   },

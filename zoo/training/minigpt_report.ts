@@ -10,6 +10,7 @@ import {
   openFolder,
   type Plugin,
   type Request,
+  type SearchOptions,
 } from "@medvlm/core";
 import type { Device } from "@medvlm/core/device";
 import { bleuHf, iou, mean, rougeLCoco } from "@medvlm/core/eval";
@@ -18,7 +19,9 @@ import { blipCaption, drawnOf } from "@medvlm/core/text";
 import { pefomedClasses, type PefomedOptions } from "@medvlm/pefomed/parts";
 import { type ReferAnswer, scoreAnswer } from "@medvlm/pfmvg/parts";
 import type { Box } from "@medvlm/core";
+import { chestReport } from "../phantoms/chest_report.ts";
 import { type ChestPhantom, chestPhantom, splitIndex } from "../phantoms/mod.ts";
+import { Random } from "../phantoms/random.ts";
 import { type Figure, figure, majority, plain } from "./figures.ts";
 import { type FamilyLesson, familyLessons, singlePhrases } from "./minigpt_lessons.ts";
 import type { PhantomSource } from "./pool.ts";
@@ -27,6 +30,8 @@ import type { PhantomSource } from "./pool.ts";
 export interface MeasureOptions {
   /** Held-out phantoms; the part should be `test`. */
   readonly source: PhantomSource;
+  /** Answers to draw for each question, of which the one counts that agrees best with the others. Default: greedy generation. */
+  readonly consensus?: number;
   /** Called after every picture. */
   readonly progress?: (done: number, total: number) => void;
 }
@@ -47,7 +52,11 @@ export async function withModel<T>(
   return await body(model);
 }
 
-async function answerOf(model: Model, request: Request, options: GenerateOptions): Promise<string> {
+async function answerOf(
+  model: Model,
+  request: Request,
+  options: GenerateOptions & SearchOptions,
+): Promise<string> {
   let answer: GroundedAnswer | undefined;
   for await (const event of model.answer(request, options)) {
     if (event.type === "done") answer = event.answer;
@@ -84,7 +93,7 @@ const reports: PefomedOptions = { maxNewTokens: 120, behaviour: "repaired" };
  */
 export async function measureBoxes(
   model: Model,
-  { source, progress }: MeasureOptions,
+  { source, consensus, progress }: MeasureOptions,
 ): Promise<Figures> {
   const known = meanBoxes(source);
   const found: { label: string; iou: number; baseline: number; valid: number }[] = [];
@@ -92,7 +101,8 @@ export async function measureBoxes(
   for (const phantom of phantoms(source)) {
     const { image } = phantom;
     for (const { text, label, box } of singlePhrases(phantom)) {
-      const answer = await answerOf(model, { image, prompt: text, task: "ground-box" }, boxes);
+      const request: Request = { image, prompt: text, task: "ground-box" };
+      const answer = await answerOf(model, request, { ...boxes, consensus });
       const { width, height } = image;
       const asked: ReferAnswer = { answer, width, height, truth: box, category: label };
       const scores = scoreAnswer(asked);
@@ -168,6 +178,10 @@ export async function measureQuestions(
   };
 }
 
+/** Marks the draws of a second wording. */
+const WORDING_DRAWS = 0x776f7264;
+const wordingRandom = ({ seed, index }: ChestPhantom) => new Random(seed, index, WORDING_DRAWS);
+
 /** A report about a normal chest. */
 function normalReport({ size, seed }: PhantomSource): string {
   const prevalence = { normal: 1, each: 0 };
@@ -181,22 +195,27 @@ export interface ReportFigures {
   readonly bleu4: { readonly n: number; readonly value: number; readonly baseline: number };
   /** ROUGE-L. */
   readonly rougeL: Figure;
+  /** What a second report about the same findings reaches, whose words and order are drawn anew: nobody can know those. */
+  readonly reworded: { readonly bleu4: number; readonly rougeL: number };
 }
 
 /** Asks for the report of every picture with an instruction of PeFoMed's pool; texts are compared as the text processor leaves them. */
 export async function measureReports(
   model: Model,
-  { source, progress }: MeasureOptions,
+  { source, consensus, progress }: MeasureOptions,
 ): Promise<ReportFigures> {
-  const pairs: { prediction: string; references: string[] }[] = [];
+  const pairs: { prediction: string; references: string[] }[] = [], others: typeof pairs = [];
   const words = (text: string) => blipCaption(text).replace(/([.,:])/g, " $1");
   let done = 0;
   for (const phantom of phantoms(source)) {
     for (const [, { id, answer: truth }] of lessonsOf(phantom, ["report"])) {
       const prompt = drawnOf(pefomedClasses.iuxray.pool, id);
       const request: Request = { image: phantom.image, prompt, task: "report" };
-      const answer = await answerOf(model, request, reports);
-      pairs.push({ prediction: words(answer), references: [words(truth)] });
+      const answer = await answerOf(model, request, { ...reports, consensus });
+      const references = [words(truth)];
+      pairs.push({ prediction: words(answer), references });
+      const { findings: { text } } = chestReport(phantom, wordingRandom(phantom));
+      others.push({ prediction: words(text), references });
     }
     progress?.(++done, source.count);
   }
@@ -210,5 +229,6 @@ export async function measureReports(
   return {
     bleu4: { n: pairs.length, value: bleu(pairs), baseline: bleu(always) },
     rougeL: figure(rouge(pairs), mean(rouge(always)), source.seed),
+    reworded: { bleu4: bleu(others), rougeL: mean(rouge(others)) },
   };
 }

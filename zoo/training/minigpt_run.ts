@@ -1,6 +1,6 @@
 /**
- * Carries the recipe of the MiniGPT-v2 family out in a folder: the base, then the stages of one system, each starting from the
- * model that the one before has written.
+ * Carries the recipe of the MiniGPT-v2 family out in a folder: the base, its last part for one system, then the
+ * system's stages, each starting from the model that the one before has written.
  *
  * @module
  */
@@ -47,7 +47,7 @@ import {
   familyPictures,
   teachBase,
 } from "./minigpt_lessons.ts";
-import type { Crowded, FamilyPart, MinigptRecipe, TowerPart } from "./minigpt_recipe.ts";
+import type { BasePart, Crowded, FamilyPart, MinigptRecipe, TowerPart } from "./minigpt_recipe.ts";
 import { type PartRecipe, PartRunner, type PartsRun, type PreparedPart } from "./part_runner.ts";
 import { namesTogether, pictureNames, placeNames } from "./patch_names.ts";
 import {
@@ -84,6 +84,9 @@ export const wordPart = "words";
 
 /** Folder of a cosine of the base. */
 export const basePart = (cycle: number) => `base-${cycle + 1}`;
+
+/** Folder of the base's last cosine, which is a system's own. */
+export const ownBase = (system: string) => `${system}-base`;
 
 /** Held-out pictures, and batches of each kind, that are looked at while training. */
 const heldOut = 32, heldBatches = 2;
@@ -273,16 +276,16 @@ class FamilyRunner {
   }
 
   /** Runs a part of the base after an earlier part. */
-  base(name: string, settings: FamilyPart, after: string): Promise<boolean> {
+  base(name: string, settings: BasePart, after: string): Promise<boolean> {
     return this.parts.part(name, settings, async () => {
       const { config, recipe: { seed } } = this.#run;
-      const { mix, batch: pictures, each = 1, prevalence } = settings;
+      const { mix, batch: pictures, each = 1, prevalence, looking = 0 } = settings;
       const pool = this.#lessons(prevalence);
       const parameters = await this.#parameters(after);
       const base = new BaseTraining(parameters, config, await madeTokenizer(madeFiles(config)));
       const draw = (random: Random) => drawFamilyLessons(pool, mix, { pictures, each }, random);
       return {
-        task: base.task({ draw, seed, pointing: 2 }),
+        task: base.task({ draw, seed, pointing: 2, looking }),
         betas: [0.9, 0.98],
         evaluate: () => this.#measure(mix, (examples) => base.measure(examples)),
         save: (folder) => this.#save(folder, parameters),
@@ -378,8 +381,9 @@ export async function trainMinigpt(run: MinigptRun): Promise<boolean> {
     if (!await runner.base(basePart(cycle), settings, after)) return false;
     after = basePart(cycle);
   }
-  const system = plugin.name as "pfmvg" | "pefomed";
-  for (const step of stepsFrom(after)[system]) {
+  const system = plugin.name as "pfmvg" | "pefomed", start = ownBase(system);
+  if (!await runner.base(start, recipe.own[system], after)) return false;
+  for (const step of stepsFrom(start)[system]) {
     if (!await runner.stage(step, recipe.stages[system][step.stage]!)) return false;
   }
   return true;

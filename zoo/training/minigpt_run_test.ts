@@ -22,6 +22,10 @@ const recipe = {
   })),
   words: { ...minigptRecipe.words, ...few },
   base: minigptRecipe.base.map((one) => ({ ...one, ...few, each: 3 })),
+  own: {
+    pfmvg: { ...minigptRecipe.own.pfmvg, ...few, each: 3 },
+    pefomed: { ...minigptRecipe.own.pefomed, ...few, each: 3 },
+  },
   stages: Object.fromEntries(
     Object.entries(minigptRecipe.stages).map(([system, stages]) => [
       system,
@@ -67,9 +71,11 @@ Deno.test("one base serves the stages of both systems, and the finished models a
       ...recipe.patches.map((_, cycle) => patchPart(cycle)),
       "words",
       ...recipe.base.map((_, cycle) => basePart(cycle)),
+      "pfmvg-base",
       "pfmvg-captioning",
       "pfmvg-grounding",
       "pfmvg-grounding-alone",
+      "pefomed-base",
       "pefomed-captioning",
       "pefomed-vqa-rad",
       "pefomed-report",

@@ -69,48 +69,66 @@ export function coordinatesOf(pieces: readonly string[]): (number | undefined)[]
   });
 }
 
+/** A state of a batch and the rows of a picture that show what comes next. */
+export interface PointingState {
+  /** Row of the batch. */
+  readonly row: number;
+  /** Number of the picture. */
+  readonly picture: number;
+  /** Which of the picture's rows; none where what is asked for is absent. */
+  readonly at: readonly number[];
+  /** Where the next token is a digit of a box: of which coordinate, see {@linkcode coordinatesOf}. */
+  readonly coordinate?: number;
+}
+
 /**
- * What the states of a batch should point at: those before an answer at all rows of what it is about, those before the digits of a
- * box at the rows of the edge.
+ * States that know where to look: those before an answer look at all rows of what it is about, those before the digits of a box at the
+ * rows of the edge.
  *
  * @param samples Those of the batch, in its order.
- * @returns undefined where no sample is about anything in particular.
  */
-export function pointingOf(
+export function pointingStates(
   samples: readonly PointingSample[],
   batch: MinigptBatch,
   tokenizer: LlamaTokenizer,
   config: MinigptConfig,
-): Pointing | undefined {
+): PointingState[] {
   const side = evaGrid(config.vision), grid: Grid = [side, side / config.patchesPerRow];
-  const perPicture = imageRowCount(config);
-  const all = perPicture * (1 + Math.max(...samples.map(({ picture }) => picture)));
-  const found: { row: number; picture: number; at: ReadonlySet<number> }[] = [];
   const rowsOf = Map.groupBy(batch.targetRows, (row) => sampleOf(batch, row));
-  samples.forEach(({ sample: { answer }, image, picture, shows, boxed }, s) => {
+  return samples.flatMap(({ sample: { answer }, image, picture, shows, boxed }, s) => {
     const rows = rowsOf.get(s)!;
     if (rows.length !== answer.length) {
       throw new TypeError("The samples of a batch are not in its order");
     }
-    if (shows === undefined) return;
-    const point = (row: number, boxes: readonly Box[]) =>
-      found.push({
-        row,
-        picture,
-        at: new Set(boxes.flatMap((box) => cellsOfBox(box, image, grid))),
-      });
-    point(rows[0]!, shows);
-    if (!boxed) return;
+    if (shows === undefined) return [];
+    const cellsOf = (boxes: readonly Box[]) => [
+      ...new Set(boxes.flatMap((box) => cellsOfBox(box, image, grid))),
+    ];
+    const whole = { row: rows[0]!, picture, at: cellsOf(shows) };
+    if (!boxed) return [whole];
     const [left, right, top, bottom] = edgesOf(image, shows[0]!, side).map(({ box }) => box);
-    const edges = [left!, top!, right!, bottom!];
-    coordinatesOf(answer.map((id) => tokenizer.idToToken(id))).forEach((coordinate, t) => {
-      if (coordinate !== undefined) point(rows[t]!, [edges[coordinate]!]);
-    });
+    const edges = [left!, top!, right!, bottom!].map((edge) => cellsOf([edge]));
+    const digits = coordinatesOf(answer.map((id) => tokenizer.idToToken(id)))
+      .flatMap((coordinate, t) =>
+        coordinate === undefined
+          ? []
+          : { row: rows[t]!, picture, at: edges[coordinate]!, coordinate }
+      );
+    return [whole, ...digits];
   });
-  if (found.length === 0) return undefined;
-  const targets = new Float32Array(found.length * all), weights = new Float32Array(targets.length);
-  found.forEach(({ picture, at }, n) => {
-    const { there, elsewhere } = rareWeight(at.size, perPicture);
+}
+
+/** Where states should point, over the rows of all pictures; undefined where there are no such states. */
+export function pointingOf(
+  states: readonly PointingState[],
+  config: MinigptConfig,
+): Pointing | undefined {
+  if (states.length === 0) return undefined;
+  const perPicture = imageRowCount(config);
+  const all = perPicture * (1 + Math.max(...states.map(({ picture }) => picture)));
+  const targets = new Float32Array(states.length * all), weights = new Float32Array(targets.length);
+  states.forEach(({ picture, at }, n) => {
+    const { there, elsewhere } = rareWeight(at.length, perPicture);
     // Over the rows of all pictures the mean is 1, too.
     const pictures = all / perPicture, start = n * all + picture * perPicture;
     weights.fill(pictures * elsewhere, start, start + perPicture);
@@ -119,7 +137,7 @@ export function pointingOf(
       weights[start + row] = pictures * there;
     }
   });
-  return { rows: Int32Array.from(found, ({ row }) => row), targets, weights };
+  return { rows: Int32Array.from(states, ({ row }) => row), targets, weights };
 }
 
 /** Logit of a row that has nothing of the state: most rows are not pointed at. */
