@@ -273,16 +273,16 @@ Deno.test("the family's weights that ship find the heart, and answer questions w
   assertStringIncludes(report.prompt, "Describe");
 });
 
-Deno.test("pfmvg searches with beams and keeps to the grammar of one box", async () => {
+Deno.test("pfmvg searches with beams or by consensus and keeps to the grammar of one box", async () => {
   await using place = new Workplace();
-  const flags = ["--plugin=pfmvg", "--preset=tiny", "--device=wasm", "--json", "--beams=2"];
+  const flags = ["--plugin=pfmvg", "--preset=tiny", "--device=wasm", "--json", "--constrained"];
   const search = (...more: string[]) => place.start(main, "run", ...flags, ...more);
-  const { code, out, error } = await search("--constrained", "--prompt=left effusion");
-  assertEquals(code, 0, error);
-  assertMatch(JSON.parse(out).text, /^\{<\d{1,3}><\d{1,3}><\d{1,3}><\d{1,3}>\}$/);
-  await refused(place, [
-    [() => search("--constrained", "--task=caption"), "use --task ground-box"],
-  ]);
+  for (const way of ["--beams=2", "--consensus=3"]) {
+    const { code, out, error } = await search(way, "--prompt=left effusion");
+    assertEquals(code, 0, error);
+    assertMatch(JSON.parse(out).text, /^\{<\d{1,3}><\d{1,3}><\d{1,3}><\d{1,3}>\}$/);
+  }
+  await refused(place, [[() => search("--task=caption"), "use --task ground-box"]]);
 });
 
 Deno.test("--json prints one document and nothing else; a misnamed picture and a region work", async () => {
