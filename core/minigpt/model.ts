@@ -10,7 +10,7 @@ import type { FolderSource } from "../files.ts";
 import type { Raster } from "../image/mod.ts";
 import type { AdapterSet } from "../nn/adapters.ts";
 import { consensus, drawAnswers } from "../nn/answer_draws.ts";
-import { beamSearch } from "../nn/beam_search.ts";
+import { type BeamModel, beamSearch } from "../nn/beam_search.ts";
 import { type GenerateSetup, Generation } from "../nn/generate.ts";
 import { LlamaBeams } from "../nn/llama_beams.ts";
 import { initialParameters, loadParameters, type Parameters } from "../nn/parameters.ts";
@@ -49,6 +49,18 @@ export interface MinigptAnswerOptions
   readonly earlyStopping?: boolean | "never" | undefined;
   /** What the text points at, once it is known. Default: nothing. */
   readonly phrases?: (text: string, tokens: readonly number[]) => readonly Phrase[];
+}
+
+/** The same model, which says when it has read the prompt. */
+function noticed(model: BeamModel, prompted: () => void): BeamModel {
+  return {
+    async start(count) {
+      const first = await model.start(count);
+      prompted();
+      return first;
+    },
+    advance: (parents, tokens, count) => model.advance(parents, tokens, count),
+  };
 }
 
 /** A model with its tokenizer. Make one with {@linkcode loadMinigpt} or {@linkcode initMinigpt}. */
@@ -167,8 +179,9 @@ export class MinigptModel implements AsyncDisposable {
       const tokens: number[] = [];
       const decoder = tokenizer.streamDecoder({ skipSpecialTokens: true });
       let prefill = 0;
-      for await (const token of this.#generate(rows, maxNewTokens, options)) {
-        if (tokens.length === 0) prefill = performance.now() - start;
+      const prompted = () => prefill ||= performance.now() - start;
+      for await (const token of this.#generate(rows, maxNewTokens, options, prompted)) {
+        prompted();
         tokens.push(token);
         yield { type: "token", token, text: token === stopToken ? "" : decoder.push(token) };
       }
@@ -198,11 +211,16 @@ export class MinigptModel implements AsyncDisposable {
     }
   }
 
-  /** Tokens as they become known, the stop token last where it is reached. */
+  /**
+   * Tokens as they become known, the stop token last where it is reached.
+   *
+   * @param prompted Called when a search has read the prompt, long before its first token is known.
+   */
   async *#generate(
     rows: Tensor,
     maxNewTokens: number,
     options: MinigptAnswerOptions,
+    prompted: () => void,
   ): AsyncGenerator<number> {
     const { tokenizer } = this;
     const { beams = 1, constraint, temperature = 0, lengthPenalty, earlyStopping } = options;
@@ -219,7 +237,7 @@ export class MinigptModel implements AsyncDisposable {
         throw new TypeError("A consensus needs to know how much two answers agree");
       }
       using search = new LlamaBeams(this.setup, rows, draws, maxNewTokens, constraint);
-      const drawn = await drawAnswers(search, {
+      const drawn = await drawAnswers(noticed(search, prompted), {
         ...{ draws, maxNewTokens, stopToken, seed, signal },
         temperature: temperature > 0 ? temperature : 1,
       });
@@ -237,7 +255,7 @@ export class MinigptModel implements AsyncDisposable {
         );
       }
       using search = new LlamaBeams(this.setup, rows, beams, maxNewTokens, constraint);
-      const [best] = await beamSearch(search, {
+      const [best] = await beamSearch(noticed(search, prompted), {
         beams,
         maxNewTokens,
         stopToken,
