@@ -24,12 +24,13 @@ import type { LlamaTokenizer } from "@medvlm/core/text";
 import { decayGroups, decaysUnlessNamed, type TrainingTask } from "@medvlm/core/train";
 import type { Random } from "../phantoms/random.ts";
 import { type Lesson, teachBase } from "./minigpt_lessons.ts";
-import { type HeadLooking, lookingLoss, lookingOf } from "./looking.ts";
+import { lookingLoss, lookingOf } from "./looking.ts";
 import {
   type Pointing,
   pointingLoss,
   pointingOf,
   type PointingSample,
+  type PointingState,
   pointingStates,
 } from "./pointing.ts";
 import { stepRandom } from "./pool.ts";
@@ -40,8 +41,8 @@ export interface BaseBatch {
   readonly batch: MinigptBatch;
   /** What its states should point at; absent where no lesson is about anything in particular. */
   readonly pointing?: Pointing;
-  /** Where attention should look, by head; absent where no box is written. */
-  readonly looking?: readonly HeadLooking[];
+  /** Its states that know where to look. */
+  readonly states: readonly PointingState[];
 }
 
 /** How a base is trained. */
@@ -100,12 +101,8 @@ export class BaseTraining implements Disposable {
     ].flat();
     const batch = sharedMinigptBatch(ordered.map(({ sample }) => sample), tokenizer, config);
     const states = pointingStates(ordered, batch, tokenizer, config);
-    const pointing = pointingOf(states, config), looking = lookingOf(states, batch, config);
-    return {
-      batch,
-      ...pointing === undefined ? {} : { pointing },
-      ...looking === undefined ? {} : { looking },
-    };
+    const pointing = pointingOf(states, config);
+    return { batch, states, ...pointing === undefined ? {} : { pointing } };
   }
 
   /** The task for a trainer. */
@@ -122,13 +119,13 @@ export class BaseTraining implements Disposable {
         { parameters: [{ name: "pointer", value: this.#pointer }] },
       ],
       batches: (step) => Promise.resolve([this.batch(draw(stepRandom(seed, step, LESSON_DRAWS)))]),
-      loss: ({ batch, pointing, looking }) => {
+      loss: ({ batch, states, pointing }) => {
         const pictures = batchPictures(p, batch, config);
-        const looks = looking !== undefined && weights.looking > 0;
+        const looking = weights.looking > 0 ? lookingOf(states, batch, config) : undefined;
         let before: Tensor | undefined;
-        const states = { before: layer, use: (x: Tensor) => before = x };
+        const tap = { states: { before: layer, use: (x: Tensor) => before = x } };
         const embedded = embedBatch(p, batch, pictures);
-        const hidden = decodeBatch(p, embedded, batch, config, looks ? { states } : {});
+        const hidden = decodeBatch(p, embedded, batch, config, looking === undefined ? {} : tap);
         const answers = answerLoss(p, hidden, batch);
         const terms: Record<string, Tensor> = { answers };
         const parts = [{ value: answers, weight: 1 }];
@@ -139,9 +136,8 @@ export class BaseTraining implements Disposable {
         if (pointing !== undefined) {
           add("pointed", pointingLoss(pointing, hidden, pictures, this.#pointer), weights.pointing);
         }
-        if (before !== undefined) {
-          const looked = lookingLoss(p, looking!, batch, before, config, layer);
-          add("looked", looked, weights.looking);
+        if (looking !== undefined) {
+          add("looked", lookingLoss(p, looking, batch, before!, config, layer), weights.looking);
         }
         return parts.length === 1 ? { total: answers } : { total: weightedSum(parts), terms };
       },

@@ -208,7 +208,7 @@ export async function minigptCard(
       purpose: shown(
         `projection and language model: ${
           Object.keys(settings.mix).map((kind) => lessonWords[kind as FamilyLesson]).join(", ")
-        }`,
+        }${settings.looking === undefined ? "" : "; attention at the edges of boxes"}`,
         settings,
       ),
       settings,
