@@ -93,7 +93,7 @@ export const evalCommand = {
       min: 0,
       max: 4294967295,
       default: 0,
-      about: "of the random weights and of the intervals",
+      about: "of the random weights, of answers that are drawn, and of the intervals",
     },
     resamples: {
       kind: "whole",

@@ -238,7 +238,7 @@ export class MinigptModel implements AsyncDisposable {
       }
       using search = new LlamaBeams(this.setup, rows, draws, maxNewTokens, constraint);
       const drawn = await drawAnswers(noticed(search, prompted), {
-        ...{ draws, maxNewTokens, stopToken, seed, signal },
+        ...{ draws, maxNewTokens, stopToken, seed, signal, topP: options.topP ?? 1 },
         temperature: temperature > 0 ? temperature : 1,
       });
       const texts = drawn.map((answer) => ({ answer, text: answerText(tokenizer, answer.tokens) }));

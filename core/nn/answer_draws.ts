@@ -18,6 +18,8 @@ export interface DrawOptions {
   readonly stopToken: number;
   /** Divides the logarithms of probabilities; above 0. Default 1. */
   readonly temperature?: number;
+  /** Keeps the most probable tokens that together reach this mass, in (0, 1]. Default 1: all candidates. */
+  readonly topP?: number;
   /** Of the random numbers: the same seed and the same candidates give the same answers. */
   readonly seed: number;
   /** Ends the drawing after the step in progress: answers are then taken as they are, as at the limit. */
@@ -37,32 +39,39 @@ const candidateCount = 64;
 /** Marks the random numbers of answers. */
 const ANSWER_DRAWS = 0x64726177;
 
-/** A token by its probability among the candidates; undefined when none is allowed. */
+/** A token by its probability among the candidates, which come in falling order; undefined when none is allowed. */
 function pick(
   { tokens, scores }: BeamCandidates,
-  temperature: number,
+  { temperature = 1, topP = 1 }: Pick<DrawOptions, "temperature" | "topP">,
   uniform: number,
 ): number | undefined {
-  const peak = Math.max(...Array.from(scores));
+  const peak = scores[0] ?? -Infinity;
   if (peak === -Infinity) return undefined;
   const shares = Array.from(scores, (score) => Math.exp((score - peak) / temperature));
-  let rest = uniform * shares.reduce((sum, share) => sum + share, 0);
-  const at = shares.findIndex((share) => (rest -= share) < 0);
+  const mass = topP * shares.reduce((sum, share) => sum + share, 0);
+  let before = 0;
+  const kept = shares.filter((share) => {
+    const keeps = before < mass;
+    before += share;
+    return keeps;
+  });
+  let rest = uniform * kept.reduce((sum, share) => sum + share, 0);
+  const at = kept.findIndex((share) => (rest -= share) < 0);
   return tokens[at === -1 ? 0 : at]!;
 }
 
 /**
- * Draws answers token by token, all side by side. An answer that may not go on ends without the stop token.
+ * Draws answers token by token, all side by side, each token among the 64 most probable. An answer that may not go on ends without the stop token.
  *
  * @returns As many as were asked for, in the order of their random numbers.
  * @throws {RangeError} for options out of range.
  */
 export async function drawAnswers(model: BeamModel, options: DrawOptions): Promise<DrawnAnswer[]> {
-  const { draws, maxNewTokens, stopToken, temperature = 1, seed, signal } = options;
+  const { draws, maxNewTokens, stopToken, temperature = 1, topP = 1, seed, signal } = options;
   const whole = (value: number) => Number.isSafeInteger(value) && value >= 1;
-  if (!whole(draws) || !whole(maxNewTokens) || !(temperature > 0)) {
+  if (!whole(draws) || !whole(maxNewTokens) || !(temperature > 0) || !(topP > 0 && topP <= 1)) {
     throw new RangeError(
-      `Cannot draw ${draws} answers of ${maxNewTokens} tokens at temperature ${temperature}: expected whole numbers of at least 1 and a temperature above 0`,
+      `Cannot draw ${draws} answers of ${maxNewTokens} tokens at temperature ${temperature} from a mass of ${topP}: expected whole numbers of at least 1, a temperature above 0, a mass above 0 and at most 1`,
     );
   }
   const key = seedWords(seed);
@@ -71,7 +80,7 @@ export async function drawAnswers(model: BeamModel, options: DrawOptions): Promi
   const next = (going: readonly number[], candidates: readonly BeamCandidates[], step: number) =>
     going.filter((draw, beam) => {
       const [word] = philox4x32([step, draw, 0, ANSWER_DRAWS], key);
-      const token = pick(candidates[beam]!, temperature, uniformOf(word));
+      const token = pick(candidates[beam]!, options, uniformOf(word));
       const answer = answers[draw]!;
       if (token === stopToken) answer.stopped = true;
       else if (token !== undefined) answer.tokens.push(token);

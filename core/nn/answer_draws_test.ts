@@ -1,28 +1,13 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
 import { consensus, drawAnswers } from "./answer_draws.ts";
-import type { BeamModel } from "./beam_search.ts";
-
-/** A model that knows the probabilities of tokens 0, 1, … after a beginning. */
-function modelOf(distribution: (tokens: readonly number[]) => readonly number[]): BeamModel {
-  let beams: number[][] = [[]];
-  const after = (tokens: readonly number[]) => {
-    const shares = distribution(tokens);
-    const order = shares.map((_, token) => token).sort((a, b) => shares[b]! - shares[a]!);
-    return { tokens: order, scores: order.map((token) => Math.log(shares[token]!)) };
-  };
-  return {
-    start: () => Promise.resolve(after([])),
-    advance(parents, tokens) {
-      beams = parents.map((parent, i) => [...beams[parent]!, tokens[i]!]);
-      return Promise.resolve(beams.map(after));
-    },
-  };
-}
+import { modelOf } from "./beam_testing.ts";
 
 const options = { draws: 4000, maxNewTokens: 3, stopToken: 0, seed: 5 };
 /** The end or one of two tokens; behind token 2 only token 1; behind that the end. */
 const language = (tokens: readonly number[]) =>
-  tokens.length === 0 ? [0.2, 0.3, 0.5] : tokens.at(-1) === 2 ? [0, 1, 0] : [1, 0, 0];
+  (tokens.length === 0 ? [0.2, 0.3, 0.5] : tokens.at(-1) === 2 ? [0, 1, 0] : [1, 0, 0]).map(
+    Math.log,
+  );
 
 Deno.test("answers come as often as they are probable, and the same again", async () => {
   const answers = await drawAnswers(modelOf(language), options);
@@ -39,16 +24,22 @@ Deno.test("answers come as often as they are probable, and the same again", asyn
   assertEquals(fewer, answers.slice(0, 10));
 });
 
-Deno.test("low temperatures draw the most probable answer", async () => {
-  const answers = await drawAnswers(modelOf(language), { ...options, temperature: 0.01 });
-  assert(answers.every(({ tokens }) => tokens.join() === "2,1"));
+Deno.test("low temperatures draw the most probable answer, a mass only what reaches it", async () => {
+  for (const few of [{ temperature: 0.01 }, { topP: 0.5 }]) {
+    const answers = await drawAnswers(modelOf(language), { ...options, ...few });
+    assert(answers.every(({ tokens }) => tokens.join() === "2,1"));
+  }
+  const two = await drawAnswers(modelOf(language), { ...options, topP: 0.6 });
+  const texts = two.map(({ tokens }) => tokens.join());
+  assertEquals(new Set(texts), new Set(["1", "2,1"]));
+  assertAlmostEquals(texts.filter((one) => one === "1").length / 4000, 0.375, 0.031);
 });
 
 Deno.test("the limit, a dead end and a signal end answers without the stop token", async () => {
-  const endless = modelOf(() => [0, 0.5, 0.5]);
+  const endless = modelOf(() => [-Infinity, -1, -1]);
   const [long] = await drawAnswers(endless, { ...options, draws: 1 });
   assertEquals([long!.tokens.length, long!.stopped], [3, false]);
-  const dead = modelOf((tokens) => tokens.length === 0 ? [0, 1] : [0, 0]);
+  const dead = modelOf((tokens) => [-Infinity, tokens.length === 0 ? 0 : -Infinity]);
   assertEquals(await drawAnswers(dead, { ...options, draws: 2 }), [
     { tokens: [1], stopped: false },
     { tokens: [1], stopped: false },
@@ -56,7 +47,7 @@ Deno.test("the limit, a dead end and a signal end answers without the stop token
   const signal = AbortSignal.abort();
   const [one] = await drawAnswers(endless, { ...options, draws: 1, maxNewTokens: 100, signal });
   assertEquals(one!.tokens.length, 1);
-  for (const wrong of [{ draws: 0 }, { maxNewTokens: 0.5 }, { temperature: 0 }]) {
+  for (const wrong of [{ draws: 0 }, { maxNewTokens: 0.5 }, { temperature: 0 }, { topP: 0 }]) {
     await assertRejects(() => drawAnswers(endless, { ...options, ...wrong }), RangeError);
   }
 });

@@ -3,37 +3,18 @@ import fc from "fast-check";
 import type { Device } from "../device/mod.ts";
 import { deviceTest, normals } from "../kernels/kernel_testing.ts";
 import { gatherRows, linear, tensor } from "../tensor/mod.ts";
-import { type BeamModel, type BeamOptions, beamSearch } from "./beam_search.ts";
+import { type BeamOptions, beamSearch } from "./beam_search.ts";
+import { type Distribution, modelOf } from "./beam_testing.ts";
 import { type GenerateSetup, Generation } from "./generate.ts";
 import { denseFeedForward, denseFeedForwardParameters, llama, llamaParameters } from "./llama.ts";
 import { LlamaBeams } from "./llama_beams.ts";
 import { initialParameters } from "./parameters.ts";
-
-/** Log probabilities of all tokens after a beginning. */
-type Distribution = (tokens: readonly number[]) => Promise<number[]> | number[];
 
 const logSoftmax = (logits: ArrayLike<number>) => {
   const peak = Math.max(...Array.from(logits));
   const sum = Math.log(Array.from(logits, (one) => Math.exp(one - peak)).reduce((a, b) => a + b));
   return Array.from(logits, (one) => one - peak - sum);
 };
-
-/** Candidates from whole distributions. */
-function modelOf(distribution: Distribution): BeamModel {
-  let beams: number[][] = [[]];
-  const best = async (tokens: readonly number[], count: number) => {
-    const all = (await distribution(tokens)).map((score, token) => ({ score, token }))
-      .sort((a, b) => b.score - a.score).slice(0, count);
-    return { tokens: all.map(({ token }) => token), scores: all.map(({ score }) => score) };
-  };
-  return {
-    start: (count) => best([], count),
-    advance(parents, tokens, count) {
-      beams = parents.map((parent, i) => [...beams[parent]!, tokens[i]!]);
-      return Promise.all(beams.map((one) => best(one, count)));
-    },
-  };
-}
 
 interface Found {
   score: number;

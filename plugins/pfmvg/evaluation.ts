@@ -15,7 +15,7 @@ import {
   parseBoxAnswer,
   roundBox,
 } from "@medvlm/core/eval";
-import { boxIn, parseGroundedText } from "@medvlm/core/text";
+import { boxIn, type GridBox, parseGroundedText } from "@medvlm/core/text";
 import { publishedRows } from "./published.ts";
 
 /** An answer and what would have been right. */
@@ -48,15 +48,18 @@ export interface ReadBox {
   readonly rounded: readonly number[];
 }
 
+/** The first box of a text that can be read or repaired, in the numbers of the grid. */
+export function usableBox(text: string): GridBox | undefined {
+  return parseGroundedText(text).boxes.map(boxIn).find((box) => box !== undefined);
+}
+
 /** The box of an answer; undefined for an invalid one. */
 export function readBox(
   answer: string,
   { width, height }: { readonly width: number; readonly height: number },
   reading: AnswerReading = "official",
 ): ReadBox | undefined {
-  const grid = reading === "official"
-    ? parseBoxAnswer(answer)
-    : parseGroundedText(answer).boxes.map(boxIn).find((box) => box !== undefined);
+  const grid = reading === "official" ? parseBoxAnswer(answer) : usableBox(answer);
   if (grid === undefined) return undefined;
   const exact = boxToPixels(grid, width, height);
   return { grid, exact, rounded: roundBox(exact) };

@@ -23,6 +23,7 @@ import {
   type TokenAutomaton,
   tokenAutomaton,
 } from "@medvlm/core/text";
+import { usableBox } from "./evaluation.ts";
 import { captionInstruction, referQuestion } from "./prompt.ts";
 
 /** What PFMVG can be told besides the usual. */
@@ -81,9 +82,7 @@ export function answerPhrases(
 
 /** How much two texts of boxes agree: the IoU of the first box of each that can be used, 0 where one has none. */
 export function boxAgreement(one: string, other: string): number {
-  const [a, b] = [one, other].map((text) =>
-    parseGroundedText(text).boxes.map(boxIn).find((box) => box !== undefined)
-  );
+  const a = usableBox(one), b = usableBox(other);
   return a === undefined || b === undefined ? 0 : iou(a, b);
 }
 
