@@ -11,21 +11,22 @@ import { attentionLogits, type Parameters, sampleOf, sharedPositions } from "@me
 import { add, crossEntropy, type Tensor, tensor, weightedSum } from "@medvlm/core/tensor";
 import type { PointingState } from "./pointing.ts";
 
-/** Where the queries of a head should look, each at one row of those that show the edge. */
+/** Where the queries of a head should look: at the rows that show the edge, in whatever shares. */
 export interface HeadLooking {
   /** Rows of the batch whose queries are meant [N]. */
   readonly rows: Int32Array<ArrayBuffer>;
-  /** The row of the batch that each should look at [N]. */
-  readonly labels: Int32Array<ArrayBuffer>;
   /** Added to logits [N, rows]: 0 for what the query may see, and so little for the rest that it does not count. */
-  readonly mask: Float32Array<ArrayBuffer>;
+  readonly seen: Float32Array<ArrayBuffer>;
+  /** The same for the rows of the edge alone. */
+  readonly edge: Float32Array<ArrayBuffer>;
+  /** Of each query one row of its edge [N]. */
+  readonly one: Int32Array<ArrayBuffer>;
 }
 
 const unseen = -1e9;
 
 /**
- * Where attention should look in a batch, by head: x1, y1, x2, y2 have a head each, in turn where there are fewer. Of several rows of
- * an edge each digit has one, others in other batches.
+ * Where attention should look in a batch, by head: x1, y1, x2, y2 have a head each, in turn where there are fewer.
  *
  * @returns undefined where no state writes a digit.
  * @throws {RangeError} for a batch whose samples share no beginnings.
@@ -44,26 +45,31 @@ export function lookingOf(
   const first = prefixes.count * prefixes.rows;
   return Array.from({ length: config.llama.heads }, (_, head) => {
     const own = digits.filter(({ coordinate }) => coordinate! % config.llama.heads === head);
-    const mask = new Float32Array(own.length * source.length).fill(unseen);
-    const labels = own.map(({ row, picture, at }, n) => {
+    const all = source.length;
+    const seen = new Float32Array(own.length * all).fill(unseen), edge = seen.slice();
+    const one = own.map(({ row, picture, at }, n) => {
       const sample = sampleOf(batch, row), start = prefixes.of[sample]! * prefixes.rows;
-      const seen = (from: number, to: number) =>
-        mask.fill(0, n * source.length + from, n * source.length + to);
-      seen(start, start + prefixes.rows);
-      seen(first + sample * length, row + 1);
-      const target = tokens.length + picture * perPicture + at[row % at.length]!;
-      return source.indexOf(target, start);
+      const see = (from: number, to: number) => seen.fill(0, n * all + from, n * all + to);
+      see(start, start + prefixes.rows);
+      see(first + sample * length, row + 1);
+      const shown = at.map((cell) =>
+        source.indexOf(tokens.length + picture * perPicture + cell, start)
+      );
+      for (const target of shown) edge[n * all + target] = 0;
+      return shown[0]!;
     });
     return {
       rows: Int32Array.from(own, ({ row }) => row),
-      labels: Int32Array.from(labels),
-      mask,
+      seen,
+      edge,
+      one: Int32Array.from(one),
     };
   });
 }
 
 /**
- * How far attention is from looking where it should: cross-entropy over what each query sees, mean over the heads, f32 [1].
+ * How far attention is from looking where it should: minus the logarithm of the share that the rows of the edge have of it, mean over
+ * the heads, f32 [1].
  *
  * @param states What goes into the layer [rows, H].
  * @param layer Number of the layer, from 0.
@@ -84,11 +90,16 @@ export function lookingLoss(
     sharedPositions(prefixes, size, length),
     looking.map(({ rows }) => rows),
   );
-  const terms = looking.flatMap(({ mask, labels }, head) => {
+  const terms = looking.flatMap(({ seen, edge, one }, head) => {
     const logits = heads[head];
     if (logits === undefined) return [];
-    const seen = add(logits, tensor(device, mask, logits.shape));
-    return crossEntropy(seen, tensor(device, labels));
+    const labels = tensor(device, one);
+    // Of both the logit of the label is taken away: what is left is how much more all weigh than the edge.
+    const [all, wanted] = [seen, edge].map((mask) =>
+      crossEntropy(add(logits, tensor(device, mask, logits.shape)), labels)
+    );
+    return [{ value: all!, weight: 1 }, { value: wanted!, weight: -1 }];
   });
-  return weightedSum(terms.map((value) => ({ value, weight: 1 / terms.length })));
+  const count = terms.length / 2;
+  return weightedSum(terms.map(({ value, weight }) => ({ value, weight: weight / count })));
 }

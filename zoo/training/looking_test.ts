@@ -37,26 +37,30 @@ function samples(): PointingSample[] {
   });
 }
 
-Deno.test("a head per coordinate looks at a row of the edge in its own picture, which it can see", () => {
+Deno.test("a head per coordinate looks at the rows of the edge in its own picture, which it can see", () => {
   const some = samples();
   const batch = sharedMinigptBatch(some.map(({ sample }) => sample), tokenizer, config);
   const states = pointingStates(some, batch, tokenizer, config);
   const heads = lookingOf(states, batch, config)!;
   assertEquals(heads.length, config.llama.heads);
   const { source, tokens, prefixes, length } = batch, all = source.length;
-  heads.forEach(({ rows, labels, mask }, head) => {
+  heads.forEach(({ rows, seen: seenBy, edge, one }, head) => {
     const own = states.filter(({ coordinate }) => coordinate === head);
     assertEquals([...rows], own.map(({ row }) => row));
     own.forEach(({ row, picture, at }, n) => {
-      const seen = mask.subarray(n * all, (n + 1) * all);
-      const label = labels[n]!, shown = source[label]! - tokens.length - picture * perPicture;
-      assert(at.includes(shown) && seen[label] === 0);
+      const [seen, shown] = [seenBy, edge].map((mask) => mask.subarray(n * all, (n + 1) * all));
+      const wanted = [...shown!.keys()].filter((r) => shown![r] === 0);
+      assert(wanted.includes(one[n]!) && wanted.every((r) => seen![r] === 0));
+      assertEquals(
+        wanted.map((r) => source[r]! - tokens.length - picture * perPicture),
+        at.toSorted((a, b) => a - b),
+      );
       const first = prefixes!.count * prefixes!.rows;
       assertEquals(
-        seen.filter((one) => one === 0).length,
+        seen!.filter((one) => one === 0).length,
         prefixes!.rows + 1 + (row - first) % length,
       );
-      assertEquals([seen[row], seen[row + 1] === 0], [0, false]);
+      assertEquals([seen![row], seen![row + 1] === 0], [0, false]);
     });
   });
   assertEquals(
@@ -67,7 +71,7 @@ Deno.test("a head per coordinate looks at a row of the edge in its own picture, 
   assertThrows(() => lookingOf(states, apart, config), RangeError, "shares no beginnings");
 });
 
-Deno.test("the loss is the cross-entropy of the layer's own attention, computed in double precision", async () => {
+Deno.test("the loss is that of the share which an edge has of the layer's own attention, in double precision", async () => {
   const device = new HostDevice(), some = samples().slice(0, 2), layer = 1;
   const p = await initialParameters(device, minigptParameters(config), 3);
   const batch = sharedMinigptBatch(some.map(({ sample }) => sample), tokenizer, config);
@@ -105,19 +109,20 @@ Deno.test("the loss is the cross-entropy of the layer's own attention, computed 
       return one * Math.cos(angle) + other * Math.sin(angle);
     });
   };
-  const means = looking.map(({ rows, labels, mask }, head) => {
+  const means = looking.map(({ rows, seen, edge }, head) => {
     const each = Array.from(rows, (row, n) => {
       const q = turned(wq, row, head), all = batch.source.length;
-      const logits = Array.from(
+      const weights = Array.from(
         { length: all },
         (_, r) =>
-          mask[n * all + r] === 0
-            ? turned(wk, r, head).reduce((sum, one, i) => sum + one * q[i]!, 0) / Math.sqrt(size)
-            : -Infinity,
+          seen[n * all + r] === 0
+            ? Math.exp(
+              turned(wk, r, head).reduce((sum, one, i) => sum + one * q[i]!, 0) / Math.sqrt(size),
+            )
+            : 0,
       );
-      const peak = Math.max(...logits);
-      const sum = logits.reduce((sum, one) => sum + Math.exp(one - peak), 0);
-      return Math.log(sum) + peak - logits[labels[n]!]!;
+      const sum = (some: number[]) => some.reduce((sum, one) => sum + one, 0);
+      return -Math.log(sum(weights.filter((_, r) => edge[n * all + r] === 0)) / sum(weights));
     });
     return each.reduce((sum, one) => sum + one, 0) / each.length;
   });

@@ -17,8 +17,9 @@ import {
   type MeasureOptions,
   measureQuestions,
   measureReports,
-  type ReportFigures,
+  type ReportScores,
   withModel,
+  wordings,
 } from "./minigpt_report.ts";
 import { basePart, languagePart, ownBase, partModel, wordPart } from "./minigpt_run.ts";
 
@@ -118,26 +119,35 @@ export async function reportPefomed(
         await measureReports(model, { ...options, consensus: draws }),
       ] as const,
   );
-  const corpus = (name: string, { n, value, baseline }: ReportFigures["bleu4"]) =>
-    `| ${name} | ${n} | ${percent(value)} | – | ${percent(baseline)} |`;
   const ways = {
     "reports after the report stage": reports,
     [`the same with \`--consensus ${draws}\``]: agreed,
     "reports after the question stage": shipped,
   };
-  const { bleu4, rougeL } = reports.reworded;
+  const counts = { single: "", several: `, ${wordings} references` } as const;
+  const scored = Object.entries(ways).flatMap(([name, figures]) =>
+    (["single", "several"] as const).map((kind) => ({
+      name: (metric: string) => `${name}: ${metric}${counts[kind]}`,
+      ...figures[kind],
+    }))
+  );
+  const corpus = ({ name, bleu4: { n, value, baseline } }: typeof scored[number]) =>
+    `| ${name("BLEU-4")} | ${n} | ${percent(value)} | – | ${percent(baseline)} |`;
+  const { single, several } = reports;
+  const reached = ({ reworded: { bleu4, rougeL } }: ReportScores) =>
+    `a BLEU-4 of ${percent(bleu4)} and a ROUGE-L of ${percent(rougeL)}`;
   const text = [
     figureTable({
       ...questions,
-      ...Object.fromEntries(
-        Object.entries(ways).map(([name, { rougeL }]) => [`${name}: ROUGE-L`, rougeL]),
-      ),
+      ...Object.fromEntries(scored.map(({ name, rougeL }) => [name("ROUGE-L"), rougeL])),
     }),
-    ...Object.entries(ways).map(([name, { bleu4 }]) => corpus(`${name}: BLEU-4`, bleu4)),
+    ...scored.map(corpus),
     "",
-    `The words and the order of a report are drawn. A second one about the same findings reaches a BLEU-4 of ${
-      percent(bleu4)
-    } and a ROUGE-L of ${percent(rougeL)} against the first.`,
+    `The words and the order of a report are drawn. One more about the same findings, with nothing wrong in it, reaches ${
+      reached(single)
+    } against that of the picture, ${
+      reached(several)
+    } against ${wordings}: that of the picture and ${wordings - 1} more.`,
     "",
     "Each second stage starts from the first, as in the paper. The model of the question stage ships.",
   ].join("\n");
@@ -171,9 +181,13 @@ const lessonWords: Readonly<Record<FamilyLesson, string>> = {
 };
 
 /** What a part learns, and which phantoms it is shown where they are not those of the others. */
-function shown(purpose: string, { imageSize, prevalence }: Partial<TowerPart>): string {
-  const side = imageSize === undefined ? [] : [`pictures of ${imageSize} pixels`];
-  return [purpose, ...side, ...prevalence ? ["pictures with many findings"] : []].join("; ");
+function shown(purpose: string, { imageSize, prevalence, count }: Partial<TowerPart>): string {
+  return [
+    purpose,
+    ...imageSize === undefined ? [] : [`pictures of ${imageSize} pixels`],
+    ...prevalence === undefined ? [] : ["pictures with many findings"],
+    ...count === undefined ? [] : [`${count} phantoms`],
+  ].join("; ");
 }
 
 /** The card as Markdown. @param bytes Of the weights. */

@@ -10,14 +10,16 @@ import type { MatchingRecipe, PatchRecipe } from "./patch_task.ts";
 import type { Prevalence } from "../phantoms/mod.ts";
 import type { PhantomSource } from "./pool.ts";
 
-/** Where findings are many, each step shows more of them than it would of pictures as they come. */
-export interface Crowded {
-  /** How often findings are drawn. Default: as {@linkcode MinigptRecipe.phantoms} have it. */
+/** How a part's phantoms differ from those of {@linkcode MinigptRecipe.phantoms}. */
+export interface OwnPhantoms {
+  /** How often findings are drawn: where they are many, each step shows more of them than it would of pictures as they come. */
   readonly prevalence?: Prevalence;
+  /** How many there are; of the same prevalence, fewer are among more. */
+  readonly count?: number;
 }
 
 /** A stage on phantoms; `batch` counts pictures. */
-export interface FamilyPart extends PartRecipe, Crowded {
+export interface FamilyPart extends PartRecipe, OwnPhantoms {
   /** Most lessons about each picture of a batch. Default 1. */
   readonly each?: number;
   /** Kinds of lesson with their shares. */
@@ -31,7 +33,7 @@ export interface BasePart extends FamilyPart {
 }
 
 /** A cosine of the vision tower. */
-export interface TowerPart extends PatchRecipe, Crowded {
+export interface TowerPart extends PatchRecipe, OwnPhantoms {
   /** Side of its pictures. Default: the model's own; EVA, too, was trained on smaller ones first. */
   readonly imageSize?: number;
 }
@@ -47,7 +49,7 @@ export interface MinigptRecipe {
   /** Patches of the vision tower and names of what they show: cosines one after the other. */
   readonly patches: readonly TowerPart[];
   /** Rows of the projection and the language model's words for what is on their patches. */
-  readonly words: MatchingRecipe & Crowded;
+  readonly words: MatchingRecipe & OwnPhantoms;
   /** The base: cosines one after the other. */
   readonly base: readonly BasePart[];
   /** A last cosine of the base for each system, of what it is asked. */
@@ -118,12 +120,16 @@ export const minigptRecipe: MinigptRecipe = {
   ],
   own: {
     pfmvg: {
-      ...everything(700, 1.2e-3, 0.03),
-      mix: { phrase: 8, thing: 1, caption: 1, report: 0.5 },
+      ...everything(1050, 1.5e-3, 0.03),
+      count: 16000,
+      batch: 18,
+      each: 4,
+      mix: { phrase: 10, thing: 1, caption: 0.5, report: 0.5 },
       looking: 1,
     },
     pefomed: {
-      ...everything(700, 1e-3, 0.03),
+      ...everything(1200, 1e-3, 0.03),
+      count: 16000,
       batch: 18,
       each: 4,
       mix: { yesno: 1.5, open: 3, identify: 0.5, caption: 1.5, report: 5 },
@@ -131,8 +137,9 @@ export const minigptRecipe: MinigptRecipe = {
   },
   stages: {
     pfmvg: {
-      captioning: stage(60, [16, 1], { caption: 1, report: 1 }),
-      grounding: stage(200, [16, 3], { phrase: 1 }),
+      // The base knows both tasks already, and phantoms that it has seen it knows too well.
+      captioning: { ...stage(60, [16, 1], { caption: 1, report: 1 }), rate: 5e-4, count: 16000 },
+      grounding: { ...stage(200, [16, 3], { phrase: 1 }), rate: 5e-4, count: 16000 },
     },
     pefomed: {
       captioning: stage(60, [16, 1], { caption: 1, report: 1 }),

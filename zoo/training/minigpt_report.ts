@@ -178,9 +178,14 @@ export async function measureQuestions(
   };
 }
 
-/** Marks the draws of a second wording. */
+/** Marks the draws of other wordings. */
 const WORDING_DRAWS = 0x776f7264;
-const wordingRandom = ({ seed, index }: ChestPhantom) => new Random(seed, index, WORDING_DRAWS);
+
+/** Reports about the same findings whose words and order are drawn anew. */
+function otherReports(phantom: ChestPhantom, count: number): string[] {
+  const random = new Random(phantom.seed, phantom.index, WORDING_DRAWS);
+  return Array.from({ length: count }, () => chestReport(phantom, random).findings.text);
+}
 
 /** A report about a normal chest. */
 function normalReport({ size, seed }: PhantomSource): string {
@@ -189,14 +194,59 @@ function normalReport({ size, seed }: PhantomSource): string {
   return lessonsOf(phantom, ["report"])[0]![1].answer;
 }
 
-/** Scores of reports; BLEU-4 is that of the whole corpus and has no interval. */
-export interface ReportFigures {
+/** Scores of reports against so many references each; BLEU-4 is that of the whole corpus and has no interval. */
+export interface ReportScores {
   /** BLEU-4 of all reports together, 0 to 1, and of the report of a normal chest for every picture. */
   readonly bleu4: { readonly n: number; readonly value: number; readonly baseline: number };
   /** ROUGE-L. */
   readonly rougeL: Figure;
-  /** What a second report about the same findings reaches, whose words and order are drawn anew: nobody can know those. */
+  /** What one more report about the same findings reaches: how it is worded nobody can know from a picture. */
   readonly reworded: { readonly bleu4: number; readonly rougeL: number };
+}
+
+/** Scores of reports. */
+export interface ReportFigures {
+  /** Against the report of the picture alone. */
+  readonly single: ReportScores;
+  /** Against {@linkcode wordings} reports, as captions of COCO are scored: that of the picture and others of the same findings. */
+  readonly several: ReportScores;
+}
+
+/** Reports of a picture that an answer may agree with. */
+export const wordings = 5;
+
+/** A report that was given, with all that could have been. */
+interface AnsweredReport {
+  readonly answer: string;
+  /** First that of the picture, then others. */
+  readonly references: readonly string[];
+  readonly reworded: string;
+}
+
+/** @param normal Report of a normal chest. */
+function scoreReports(
+  answered: readonly AnsweredReport[],
+  count: number,
+  normal: string,
+  seed: number,
+): ReportScores {
+  const pairs = (of: (one: AnsweredReport) => string) =>
+    answered.map((one) => ({
+      prediction: of(one),
+      references: one.references.slice(0, count),
+    }));
+  // BLEU is not defined where nothing at all was said.
+  const bleu = (some: ReturnType<typeof pairs>) =>
+    some.every(({ prediction }) => prediction.trim() === "") ? 0 : bleuHf(some).bleu;
+  const rouge = (some: ReturnType<typeof pairs>) =>
+    some.map(({ prediction, references }) => rougeLCoco(prediction, references));
+  const given = pairs(({ answer }) => answer), others = pairs(({ reworded }) => reworded);
+  const always = pairs(() => normal);
+  return {
+    bleu4: { n: answered.length, value: bleu(given), baseline: bleu(always) },
+    rougeL: figure(rouge(given), mean(rouge(always)), seed),
+    reworded: { bleu4: bleu(others), rougeL: mean(rouge(others)) },
+  };
 }
 
 /** Asks for the report of every picture with an instruction of PeFoMed's pool; texts are compared as the text processor leaves them. */
@@ -204,7 +254,7 @@ export async function measureReports(
   model: Model,
   { source, consensus, progress }: MeasureOptions,
 ): Promise<ReportFigures> {
-  const pairs: { prediction: string; references: string[] }[] = [], others: typeof pairs = [];
+  const answered: AnsweredReport[] = [];
   const words = (text: string) => blipCaption(text).replace(/([.,:])/g, " $1");
   let done = 0;
   for (const phantom of phantoms(source)) {
@@ -212,23 +262,15 @@ export async function measureReports(
       const prompt = drawnOf(pefomedClasses.iuxray.pool, id);
       const request: Request = { image: phantom.image, prompt, task: "report" };
       const answer = await answerOf(model, request, { ...reports, consensus });
-      const references = [words(truth)];
-      pairs.push({ prediction: words(answer), references });
-      const { findings: { text } } = chestReport(phantom, wordingRandom(phantom));
-      others.push({ prediction: words(text), references });
+      const [reworded, ...others] = otherReports(phantom, wordings).map(words);
+      const references = [words(truth), ...others];
+      answered.push({ answer: words(answer), references, reworded: reworded! });
     }
     progress?.(++done, source.count);
   }
   const normal = words(normalReport(source));
-  const always = pairs.map(({ references }) => ({ prediction: normal, references }));
-  // BLEU is not defined where nothing at all was said.
-  const bleu = (some: typeof pairs) =>
-    some.every(({ prediction }) => prediction.trim() === "") ? 0 : bleuHf(some).bleu;
-  const rouge = (some: typeof pairs) =>
-    some.map(({ prediction, references }) => rougeLCoco(prediction, references));
   return {
-    bleu4: { n: pairs.length, value: bleu(pairs), baseline: bleu(always) },
-    rougeL: figure(rouge(pairs), mean(rouge(always)), source.seed),
-    reworded: { bleu4: bleu(others), rougeL: mean(rouge(others)) },
+    single: scoreReports(answered, 1, normal, source.seed),
+    several: scoreReports(answered, wordings, normal, source.seed),
   };
 }

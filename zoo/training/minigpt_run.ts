@@ -34,7 +34,6 @@ import {
   type Parameters,
 } from "@medvlm/core/nn";
 import { deepFolder } from "../deep_folder.ts";
-import type { Prevalence } from "../phantoms/mod.ts";
 import type { Random } from "../phantoms/random.ts";
 import { BaseTraining } from "./minigpt_base.ts";
 import { languageTask } from "./language_task.ts";
@@ -47,7 +46,13 @@ import {
   familyPictures,
   teachBase,
 } from "./minigpt_lessons.ts";
-import type { BasePart, Crowded, FamilyPart, MinigptRecipe, TowerPart } from "./minigpt_recipe.ts";
+import type {
+  BasePart,
+  FamilyPart,
+  MinigptRecipe,
+  OwnPhantoms,
+  TowerPart,
+} from "./minigpt_recipe.ts";
 import { type PartRecipe, PartRunner, type PartsRun, type PreparedPart } from "./part_runner.ts";
 import { namesTogether, pictureNames, placeNames } from "./patch_names.ts";
 import {
@@ -99,7 +104,7 @@ const LESSON_DRAWS = 0x66616d;
 interface MatchingPart {
   readonly part: string;
   readonly after: string;
-  readonly settings: MatchingRecipe & Crowded;
+  readonly settings: MatchingRecipe & OwnPhantoms;
   readonly seed: number;
   readonly imageSize: number;
 }
@@ -107,7 +112,7 @@ interface MatchingPart {
 class FamilyRunner {
   readonly parts: PartRunner;
   readonly #run: MinigptRun;
-  readonly #taught = new Map<Prevalence | undefined, Pool<FamilyPicture>>();
+  readonly #taught = new Map<string, Pool<FamilyPicture>>();
   #asked: Pool<FamilyPicture> | undefined;
 
   constructor(run: MinigptRun) {
@@ -117,15 +122,20 @@ class FamilyRunner {
   }
 
   /** Lessons about the phantoms to train on; prepared once for all parts that have the same. */
-  #lessons(prevalence?: Prevalence): Pool<FamilyPicture> {
-    const source = this.#source(prevalence);
-    return this.#taught.getOrInsertComputed(prevalence, () => familyPictures(source));
+  #lessons(own: OwnPhantoms = {}): Pool<FamilyPicture> {
+    const source = this.#source(own);
+    return this.#taught.getOrInsertComputed(JSON.stringify(source), () => familyPictures(source));
   }
 
   /** Phantoms to train on. */
-  #source(prevalence?: Prevalence): PhantomSource {
+  #source({ prevalence, count }: OwnPhantoms): PhantomSource {
     const { recipe: { phantoms, seed } } = this.#run;
-    return { ...phantoms, seed, ...prevalence === undefined ? {} : { prevalence } };
+    return {
+      ...phantoms,
+      seed,
+      ...prevalence === undefined ? {} : { prevalence },
+      ...count === undefined ? {} : { count },
+    };
   }
 
   /** Means over held-out examples of each kind. */
@@ -225,14 +235,14 @@ class FamilyRunner {
   }
 
   /** The projection's rows, of several patches each, and the language model's words for what is on them. */
-  words(settings: MatchingRecipe & Crowded, after: string): Promise<boolean> {
+  words(settings: MatchingRecipe & OwnPhantoms, after: string): Promise<boolean> {
     const { config, recipe: { seed } } = this.#run, side = evaGrid(config.vision);
     const kept = namesTogether(pictureNames, placeNames(side, config.patchesPerRow));
     const { imageSize } = config.vision;
     return this.#matching(
       { part: wordPart, after, settings, seed, imageSize },
       async (parameters) => {
-        await whitenMinigpt(parameters, config, this.#source(settings.prevalence));
+        await whitenMinigpt(parameters, config, this.#source(settings));
         return {
           trained: ["llama_proj.weight", "llama_proj.bias"],
           patches: (pixels) => pictureRows(parameters, pixels, config),
@@ -259,7 +269,7 @@ class FamilyRunner {
         input: { side: imageSize, statistics: pictureStatistics, scale: 1 / 255 },
         ...await make(parameters),
       };
-      const source = { ...this.#source(settings.prevalence), size: imageSize };
+      const source = { ...this.#source(settings), size: imageSize };
       return {
         task: patchTask(model, { ...settings, source, seed: drawSeed }),
         betas: [0.9, 0.98],
@@ -279,8 +289,8 @@ class FamilyRunner {
   base(name: string, settings: BasePart, after: string): Promise<boolean> {
     return this.parts.part(name, settings, async () => {
       const { config, recipe: { seed } } = this.#run;
-      const { mix, batch: pictures, each = 1, prevalence, looking = 0 } = settings;
-      const pool = this.#lessons(prevalence);
+      const { mix, batch: pictures, each = 1, looking = 0 } = settings;
+      const pool = this.#lessons(settings);
       const parameters = await this.#parameters(after);
       const base = new BaseTraining(parameters, config, await madeTokenizer(madeFiles(config)));
       const draw = (random: Random) => drawFamilyLessons(pool, mix, { pictures, each }, random);
@@ -309,7 +319,7 @@ class FamilyRunner {
 
   async #prepared(prepared: PreparedStage, settings: FamilyPart): Promise<PreparedPart> {
     const { device, recipe: { seed } } = this.#run;
-    const { mix, batch, each = 1, prevalence } = settings, pool = this.#lessons(prevalence);
+    const { mix, batch, each = 1 } = settings, pool = this.#lessons(settings);
     const size = { pictures: batch, each };
     const run = await prepared.open({ device, seed });
     return {

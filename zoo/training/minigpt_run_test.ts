@@ -83,8 +83,8 @@ Deno.test("one base serves the stages of both systems, and the finished models a
     const source = { size: 112, seed: 1, split: "test", count: 2 } as const;
     for (
       const [plugin, report, figures] of [
-        [pfmvg, reportPfmvg, ["boxes: mean IoU", "| stage 2 |", "| both stages |"]],
-        [pefomed, reportPefomed, ["closed questions: right answers", "report stage: BLEU-4"]],
+        [pfmvg, reportPfmvg, ["boxes: mean IoU", "| stage 2 |", "| both stages |", "phantoms |"]],
+        [pefomed, reportPefomed, ["closed questions: right answers", "BLEU-4, 5 references"]],
       ] as const
     ) {
       const run = { folder, device, plugin };
