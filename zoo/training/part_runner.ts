@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { InputError, openFolder, readAll, writeAtomic } from "@medvlm/core";
+import { bytesSource, InputError, openFolder, readAll, writeAtomic } from "@medvlm/core";
+import { sha256 } from "@medvlm/core/checkpoint";
 import type { Device } from "@medvlm/core/device";
 import {
   learningRate,
@@ -63,6 +64,8 @@ const doneFile = "done.json";
 export class PartRunner {
   readonly #run: PartsRun;
   readonly #shared: unknown;
+  /** Hash of what the part before was made with, and through it all parts before. */
+  #before: string | null = null;
 
   /** @param shared What all parts depend on besides their own settings, such as the seed: a JSON value. */
   constructor(run: PartsRun, shared: unknown) {
@@ -76,12 +79,12 @@ export class PartRunner {
   }
 
   /**
-   * Runs one part unless it is over already.
+   * Runs one part unless it is over already. It depends on all parts that were run before it, in their order.
    *
    * @param settings How it is trained, and whatever else decides its outcome.
    * @param prepare Called when there is something to train.
    * @returns whether the part is over now; false after an abort.
-   * @throws {InputError} code `OTHER_RUN` when the folder has the part with other settings.
+   * @throws {InputError} code `OTHER_RUN` when the folder has the part with other settings, or after parts with others.
    */
   async part<B>(
     name: string,
@@ -90,14 +93,16 @@ export class PartRunner {
   ): Promise<boolean> {
     const { device, signal, progress } = this.#run;
     const folder = this.folderOf(name);
-    const identity = JSON.stringify({ part: name, settings, shared: this.#shared });
+    const after = this.#before;
+    const identity = JSON.stringify({ part: name, settings, shared: this.#shared, after });
+    this.#before = await sha256(bytesSource(name, new TextEncoder().encode(identity)));
     await Deno.mkdir(folder, { recursive: true });
     if (await (await openFolder(folder)).has(doneFile)) {
       const known = new TextDecoder().decode(await readAll(`${folder}/${doneFile}`)).trim();
       if (known === identity) return true;
       throw new InputError(
         "OTHER_RUN",
-        `Cannot go on from ${folder}: its weights were made with other settings; remove it, or train in another folder`,
+        `Cannot go on from ${folder}: its weights, or those it started from, were made with other settings; remove it, or train in another folder`,
       );
     }
     await using prepared = await prepare();

@@ -6,7 +6,7 @@ import { PartRunner, type PreparedPart } from "./part_runner.ts";
 
 const settings = { steps: 4, batch: 1, rate: 0.1, warmupShare: 0 };
 
-Deno.test("a part is done once, and never again with other settings", async () => {
+Deno.test("a part is done once, and never again with other settings or after other parts", async () => {
   const folder = await Deno.makeTempDir();
   try {
     const device = new HostDevice();
@@ -59,6 +59,16 @@ Deno.test("a part is done once, and never again with other settings", async () =
         "other settings",
       );
     }
+    // A part is built on those before it: made anew with other settings they leave it behind.
+    const both = async (steps: number) => {
+      const run = runner({ seed: 1 });
+      await run.part("one", { ...settings, steps }, prepare);
+      return await run.part("two", settings, prepare);
+    };
+    assertEquals(await both(4), true);
+    assertEquals(await both(4), true);
+    await Deno.remove(`${folder}/one`, { recursive: true });
+    await assertRejects(() => both(5), InputError, "those it started from");
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
