@@ -88,12 +88,23 @@ const everything = (steps: number, rate: number, warmupShare: number): FamilyPar
   mix: tasks,
 });
 
+/** Late in training: phantoms that were seen often are known too well. */
+const many: OwnPhantoms = { count: 16000 };
+
+/** What one system is asked. */
+const asked = (steps: number, rate: number, mix: FamilyMix): FamilyPart => ({
+  ...everything(steps, rate, 0.03),
+  ...many,
+  ...{ batch: 18, each: 4, mix },
+});
+
 /** Stages in these recipes: what they are taught, and how much of it. */
 const stage = (
   steps: number,
   [batch, each]: readonly [pictures: number, each: number],
   mix: FamilyMix,
-): FamilyPart => ({ steps, batch, each, rate: 1e-3, warmupShare: 0.05, mix });
+  rate = 1e-3,
+): FamilyPart => ({ steps, batch, each, rate, warmupShare: 0.05, mix });
 
 /** The recipe of the small checkpoints that ship. */
 export const minigptRecipe: MinigptRecipe = {
@@ -120,26 +131,16 @@ export const minigptRecipe: MinigptRecipe = {
   ],
   own: {
     pfmvg: {
-      ...everything(1050, 1.5e-3, 0.03),
-      count: 16000,
-      batch: 18,
-      each: 4,
-      mix: { phrase: 10, thing: 1, caption: 0.5, report: 0.5 },
+      ...asked(1050, 1.5e-3, { phrase: 10, thing: 1, caption: 0.5, report: 0.5 }),
       looking: 1,
     },
-    pefomed: {
-      ...everything(1200, 1e-3, 0.03),
-      count: 16000,
-      batch: 18,
-      each: 4,
-      mix: { yesno: 1.5, open: 3, identify: 0.5, caption: 1.5, report: 5 },
-    },
+    pefomed: asked(1200, 1e-3, { yesno: 1.5, open: 3, identify: 0.5, caption: 1.5, report: 5 }),
   },
   stages: {
+    // The base of PFMVG knows both tasks already: small steps.
     pfmvg: {
-      // The base knows both tasks already, and phantoms that it has seen it knows too well.
-      captioning: { ...stage(60, [16, 1], { caption: 1, report: 1 }), rate: 5e-4, count: 16000 },
-      grounding: { ...stage(200, [16, 3], { phrase: 1 }), rate: 5e-4, count: 16000 },
+      captioning: { ...stage(60, [16, 1], { caption: 1, report: 1 }, 5e-4), ...many },
+      grounding: { ...stage(200, [16, 3], { phrase: 1 }, 5e-4), ...many },
     },
     pefomed: {
       captioning: stage(60, [16, 1], { caption: 1, report: 1 }),
