@@ -1,7 +1,7 @@
 /**
  * The base of the family as a task for a trainer: the answers' next tokens, and where to look for them. Projection and language
- * model learn. The tower stays as it is: trained along it forgets what it knows before the language model has learned to ask. The
- * adapters stay new, they belong to the stages.
+ * model learn. At first the tower stays as it is: trained along it forgets what it knows before the language model has learned to
+ * ask. Later it may learn with them (`naming.ts`). The adapters stay new, they belong to the stages.
  *
  * @module
  */
@@ -16,6 +16,7 @@ import {
   type MinigptConfig,
   minigptPixels,
   minigptSample,
+  names,
   sharedMinigptBatch,
 } from "@medvlm/core/minigpt";
 import { type Parameters, rowsInUse } from "@medvlm/core/nn";
@@ -23,8 +24,10 @@ import { type Tensor, tensor, weightedSum } from "@medvlm/core/tensor";
 import type { LlamaTokenizer } from "@medvlm/core/text";
 import { decayGroups, decaysUnlessNamed, type TrainingTask } from "@medvlm/core/train";
 import type { Random } from "../phantoms/random.ts";
-import { type Lesson, teachBase } from "./minigpt_lessons.ts";
 import { lookingLoss, lookingOf } from "./looking.ts";
+import { type Lesson, teachBase } from "./minigpt_lessons.ts";
+import { namingLoss, namingTargets, type SizedPicture } from "./naming.ts";
+import { wordTokens } from "./patch_words.ts";
 import {
   type Pointing,
   pointingLoss,
@@ -34,6 +37,7 @@ import {
   pointingStates,
 } from "./pointing.ts";
 import { stepRandom } from "./pool.ts";
+import { sizeStates, wordsOfSize } from "./size_words.ts";
 
 /** Lessons on the host. */
 export interface BaseBatch {
@@ -43,6 +47,8 @@ export interface BaseBatch {
   readonly pointing?: Pointing;
   /** Its states that know where to look. */
   readonly states: readonly PointingState[];
+  /** Its pictures in their order, and what is in them. */
+  readonly pictures: readonly SizedPicture[];
 }
 
 /** How a base is trained. */
@@ -55,6 +61,8 @@ export interface BaseOptions {
   readonly pointing: number;
   /** Weight of attention's looking; 0: it may look anywhere. */
   readonly looking: number;
+  /** Weight of the rows' naming of sizes, with which the tower learns; 0: it stays as it is. */
+  readonly naming: number;
   /** Decay of matrices. Default 0.05. */
   readonly weightDecay?: number;
 }
@@ -69,6 +77,8 @@ export class BaseTraining implements Disposable {
   readonly #tokenizer: LlamaTokenizer;
   /** From states to the rows that they point at. They begin as what they point at. */
   readonly #pointer: Tensor;
+  /** Tokens of the words that rows are matched with. */
+  readonly #words: readonly number[];
 
   /** @param parameters Stay the caller's. */
   constructor(parameters: Parameters, config: MinigptConfig, tokenizer: LlamaTokenizer) {
@@ -76,6 +86,7 @@ export class BaseTraining implements Disposable {
     this.#parameters = parameters;
     this.#config = config;
     this.#tokenizer = tokenizer;
+    this.#words = wordTokens(tokenizer, wordsOfSize);
     // A state, which is normed, and a row that is much like it give a logit of a few units.
     const diagonal = new Float32Array(width ** 2);
     for (let i = 0; i < width; i++) diagonal[i * width + i] = 1.5 / Math.sqrt(width);
@@ -91,7 +102,11 @@ export class BaseTraining implements Disposable {
       return lessons.filter((one) => one.image === image).map((lesson): PointingSample => {
         const { prompt, answer } = teachBase(lesson);
         const sample = minigptSample(tokenizer, prompt, answer, data);
-        return { sample, image, picture, shows: lesson.shows, boxed: lesson.task === "ground-box" };
+        const { shows, sizes, task } = lesson;
+        return {
+          ...{ sample, image, picture, shows, boxed: task === "ground-box" },
+          ...sizes === undefined ? {} : { sizes },
+        };
       });
     });
     // What comes before a picture is shared, too, and the batch has such samples together.
@@ -100,9 +115,14 @@ export class BaseTraining implements Disposable {
         .values(),
     ].flat();
     const batch = sharedMinigptBatch(ordered.map(({ sample }) => sample), tokenizer, config);
-    const states = pointingStates(ordered, batch, tokenizer, config);
-    const pointing = pointingOf(states, config);
-    return { batch, states, ...pointing === undefined ? {} : { pointing } };
+    const pointers = pointingStates(ordered, batch, tokenizer, config);
+    const pointing = pointingOf(pointers, config);
+    const states = [...pointers, ...sizeStates(ordered, batch, tokenizer, config)];
+    const pictures = images.map((image) => ({
+      image,
+      sized: lessons.find((one) => one.image === image)!.sized ?? [],
+    }));
+    return { batch, states, pictures, ...pointing === undefined ? {} : { pointing } };
   }
 
   /** The task for a trainer. */
@@ -110,8 +130,11 @@ export class BaseTraining implements Disposable {
     const p = this.#parameters, config = this.#config;
     // What is fetched in a layer is read in those above.
     const layer = Math.max(0, config.llama.layers - 2);
+    const learns = (name: string) =>
+      /^(llama_proj|model|lm_head)\./.test(name) ||
+      weights.naming > 0 && name.startsWith(names.vision);
     const trained = p.specs
-      .filter(({ name, derived }) => derived !== true && /^(llama_proj|model|lm_head)\./.test(name))
+      .filter(({ name, derived }) => derived !== true && learns(name))
       .map(({ name }) => ({ name, value: p.value(name) }));
     return {
       parameters: [
@@ -119,7 +142,7 @@ export class BaseTraining implements Disposable {
         { parameters: [{ name: "pointer", value: this.#pointer }] },
       ],
       batches: (step) => Promise.resolve([this.batch(draw(stepRandom(seed, step, LESSON_DRAWS)))]),
-      loss: ({ batch, states, pointing }) => {
+      loss: ({ batch, states, pointing, ...shown }) => {
         const pictures = batchPictures(p, batch, config);
         const looking = weights.looking > 0 ? lookingOf(states, batch, config) : undefined;
         let before: Tensor | undefined;
@@ -138,6 +161,10 @@ export class BaseTraining implements Disposable {
         }
         if (looking !== undefined) {
           add("looked", lookingLoss(p, looking, batch, before!, config, layer), weights.looking);
+        }
+        if (weights.naming > 0) {
+          const targets = namingTargets(shown.pictures, config);
+          add("named", namingLoss(p, pictures, targets, this.#words), weights.naming);
         }
         return parts.length === 1 ? { total: answers } : { total: weightedSum(parts), terms };
       },

@@ -60,12 +60,16 @@ Deno.test("answers and where to look are learned together", async () => {
   using base = new BaseTraining(parameters, config, tokenizer);
   const size = { pictures: 2, each: 3 };
   const draw = () => drawFamilyLessons(pool, { thing: 1 }, size, new Random(1, 0));
-  using trainer = new Trainer(device, base.task({ draw, seed: 1, pointing: 1, looking: 1 }), {
-    steps: 60,
-    rate: () => 5e-3,
-    optimiser: { betas: [0.9, 0.98], maxNorm: 1 },
-    identity: "test",
-  });
+  using trainer = new Trainer(
+    device,
+    base.task({ draw, seed: 1, pointing: 1, looking: 1, naming: 1 }),
+    {
+      steps: 60,
+      rate: () => 5e-3,
+      optimiser: { betas: [0.9, 0.98], maxNorm: 1 },
+      identity: "test",
+    },
+  );
   const seen: Record<string, number>[] = [];
   for await (const { terms } of trainer.run()) seen.push(terms);
   for (const name of ["answers", "pointed"]) {

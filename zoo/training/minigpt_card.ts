@@ -48,7 +48,7 @@ const modelOf = ({ folder }: FinishedRun, part: string) => `${folder}/${part}/${
 
 /** The folders of the models that have gone through the stages of the ablation. */
 const variants: Readonly<Record<keyof typeof ablation, string>> = {
-  "no stage": ownBase("pfmvg"),
+  "no stage": ownBase("pfmvg", minigptRecipe.own.pfmvg.length - 1),
   "stage 2": "pfmvg-grounding-alone",
   "stage 1": "pfmvg-captioning",
   "both stages": "pfmvg-grounding",
@@ -175,6 +175,7 @@ const lessonWords: Readonly<Record<FamilyLesson, string>> = {
   yesno: "all closed questions",
   closed: "closed questions",
   open: "open questions",
+  size: "questions for sizes",
   identify: "names for boxes",
   thing: "boxes for names",
   phrase: "boxes for phrases",
@@ -216,13 +217,15 @@ export async function minigptCard(
     },
     ...[
       ...base.map((settings, cycle) => ({ name: basePart(cycle), settings })),
-      { name: ownBase(system), settings: own[system] },
+      ...own[system].map((settings, cycle) => ({ name: ownBase(system, cycle), settings })),
     ].map(({ name, settings }) => ({
       name,
       purpose: shown(
         `projection and language model: ${
           Object.keys(settings.mix).map((kind) => lessonWords[kind as FamilyLesson]).join(", ")
-        }${settings.looking === undefined ? "" : "; attention at the edges of boxes"}`,
+        }${settings.looking === undefined ? "" : "; attention at the edges of boxes"}${
+          settings.naming === undefined ? "" : "; with them the tower, its rows matched with sizes"
+        }`,
         settings,
       ),
       settings,

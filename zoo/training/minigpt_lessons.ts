@@ -9,7 +9,12 @@ import { imageTag, type Teach, trainingPrompt } from "@medvlm/core/minigpt";
 import { gridBoxText, pixelsToGrid } from "@medvlm/core/text";
 import { teach as teachPefomed } from "@medvlm/pefomed/parts";
 import { teach as teachPfmvg } from "@medvlm/pfmvg/parts";
-import { chestReport, findingNames } from "../phantoms/chest_report.ts";
+import {
+  type ChestReport,
+  chestReport,
+  findingNames,
+  severityWord,
+} from "../phantoms/chest_report.ts";
 import { textRandom } from "../phantoms/chest_text.ts";
 import {
   chestExamples,
@@ -24,10 +29,12 @@ import type { Random } from "../phantoms/random.ts";
 import type { BalancedKind } from "./balance.ts";
 import { type AnswerLength, drawBatch, pickAlike } from "./draw_kind.ts";
 import { phantomPool, type PhantomSource, type Pool } from "./pool.ts";
+import { type SizedBox, sizeWords } from "./size_words.ts";
 
 /**
  * Kinds of lesson. `yesno` is every closed question, `closed` a few with as many yes as no; `thing` asks for the box of a name that
- * occurs once, `phrase` for that of a phrase of the report that speaks of one finding, `identify` for the name of a box.
+ * occurs once, `phrase` for that of a phrase of the report that speaks of one finding, `identify` for the name of a box. `size` are
+ * those of the open questions that ask how large or severe something is.
  */
 export type FamilyLesson =
   | "caption"
@@ -35,6 +42,7 @@ export type FamilyLesson =
   | "yesno"
   | "closed"
   | "open"
+  | "size"
   | "identify"
   | "thing"
   | "phrase";
@@ -43,10 +51,14 @@ export type FamilyLesson =
 export interface Lesson extends TrainingExample {
   /** Boxes of what it is about, none where that is absent; undefined where it is about nothing in particular. */
   readonly shows?: readonly Box[];
+  /** Of every word of size in the answer, in their order: boxes of what it is said of. See `size_words.ts`. */
+  readonly sizes?: readonly (readonly Box[])[];
+  /** Everything in the picture that has a size, whatever the lesson is about. */
+  readonly sized?: readonly SizedBox[];
 }
 
 /** A lesson without its picture. */
-export interface Taught extends Omit<Lesson, "image"> {
+export interface Taught extends Omit<Lesson, "image" | "sized"> {
   /** What a closed question asks, whatever its words. */
   readonly about?: string;
 }
@@ -57,6 +69,8 @@ export interface FamilyPicture {
   readonly image: Raster;
   /** All lessons by kind; a kind without any is absent. */
   readonly lessons: ReadonlyMap<FamilyLesson, readonly Taught[]>;
+  /** What is in it and how large. */
+  readonly sized: readonly SizedBox[];
 }
 
 /** Kinds with their shares. */
@@ -104,21 +118,34 @@ export function singlePhrases(phantom: ChestPhantom): GroundedPhrase[] {
   }));
 }
 
+/** What the words of size in a report are said of. */
+function sizesIn({ text, phrases }: ChestReport["findings"]): (readonly Box[])[] {
+  return phrases.flatMap(({ span, targets }) =>
+    sizeWords(text.slice(...span)).map(() => targets.map(({ box }) => box))
+  );
+}
+
 /** Everything that is said about a phantom. The same phantom has the same lessons. */
 export function familyLessons(phantom: ChestPhantom): [FamilyLesson, Taught][] {
   const { id } = phantom, lessons: [FamilyLesson, Taught][] = [];
+  const sizes = sizesIn(chestReport(phantom, textRandom(phantom)).findings);
   const add = (kind: FamilyLesson, taught: Taught) => lessons.push([kind, taught]);
   for (const example of chestExamples(phantom)) {
     const { id, task, prompt, answer, answerType, category, attributes } = example;
     const plain = { id, prompt, findings: [] };
     if (task === "vqa" && answerType === "closed") add("closed", { ...plain, task, answer });
     if (task === "vqa" && answerType === "open") {
-      add("open", { ...plain, task, answer, ...about(phantom, namedIn(prompt)) });
+      const lesson = { ...plain, task, answer, ...about(phantom, namedIn(prompt)) };
+      if (category === "severity") {
+        const sized = { ...lesson, sizes: [lesson.shows!] };
+        add("open", sized);
+        add("size", sized);
+      } else add("open", lesson);
     }
     if (task === "report" && category === undefined) {
       const findings = attributes!.findings!;
-      add("report", { ...plain, task, answer: findings });
-      add("caption", { ...plain, id: `${id}/caption`, task: "caption", answer: findings });
+      add("report", { ...plain, task, answer: findings, sizes });
+      add("caption", { ...plain, id: `${id}/caption`, task: "caption", answer: findings, sizes });
     }
   }
   for (const { id, task, prompt, answer, category } of closedExamples(phantom)) {
@@ -153,7 +180,8 @@ export function familyPictures(source: PhantomSource): Pool<FamilyPicture> {
   return phantomPool(source, (phantom) => {
     const groups = Map.groupBy(familyLessons(phantom), ([kind]) => kind);
     const lessons = new Map([...groups].map(([kind, all]) => [kind, all.map(([, one]) => one)]));
-    return { image: phantom.image, lessons };
+    const sized = phantom.findings.map((one) => ({ word: severityWord(one), box: one.box }));
+    return { image: phantom.image, lessons, sized };
   });
 }
 
@@ -161,6 +189,7 @@ const lengths: Readonly<Record<FamilyLesson, AnswerLength>> = {
   yesno: "short",
   closed: "short",
   open: "short",
+  size: "short",
   identify: "short",
   thing: "middle",
   phrase: "middle",
@@ -191,8 +220,8 @@ export function drawFamilyLessons(
     { mix, lengthOf: (kind) => lengths[kind], ...size, pick, balanced },
     random,
   ).flatMap(
-    ({ picture: { image }, lessons }) =>
-      lessons.map(({ about: _, ...taught }) => ({ ...taught, image })),
+    ({ picture: { image, sized }, lessons }) =>
+      lessons.map(({ about: _, ...taught }) => ({ ...taught, image, sized })),
   );
 }
 

@@ -1,4 +1,5 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { severityWord } from "../phantoms/chest_report.ts";
 import { chestPhantom, splitIndex } from "../phantoms/mod.ts";
 import {
   drawFamilyLessons,
@@ -114,5 +115,21 @@ Deno.test("questions say where what they ask for is, on the side they ask for", 
       } else if (kind === "open" && /kind|modality/.test(prompt)) assertEquals(shows, undefined);
       else if (kind === "thing" || kind === "phrase") assertEquals(shows!.length, 1);
     }
+  }
+});
+
+Deno.test("every drawn lesson knows what is in its picture and how large", () => {
+  const pool = familyPictures({ ...source, prevalence: { normal: 0.3, each: 0.5 } });
+  const size = { pictures: 12, each: 2 };
+  for (const { image, sized } of drawFamilyLessons(pool, { yesno: 1 }, size, stepRandom(1, 0, 0))) {
+    const n = [...Array(source.count).keys()].find((n) => pool.at(n).image === image)!;
+    const { findings } = chestPhantom({
+      ...{ size: source.size, seed: source.seed, index: splitIndex("train", n) },
+      prevalence: { normal: 0.3, each: 0.5 },
+    });
+    assertEquals(
+      sized,
+      findings.map((finding) => ({ word: severityWord(finding), box: finding.box })),
+    );
   }
 });

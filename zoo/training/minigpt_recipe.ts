@@ -30,6 +30,8 @@ export interface FamilyPart extends PartRecipe, OwnPhantoms {
 export interface BasePart extends FamilyPart {
   /** Weight of attention's looking at the edges of boxes, see `looking.ts`. Default 0. */
   readonly looking?: number;
+  /** Weight of the rows' naming of sizes, with which the tower learns, see `naming.ts`. Default 0: it stays as it is. */
+  readonly naming?: number;
 }
 
 /** A cosine of the vision tower. */
@@ -52,8 +54,8 @@ export interface MinigptRecipe {
   readonly words: MatchingRecipe & OwnPhantoms;
   /** The base: cosines one after the other. */
   readonly base: readonly BasePart[];
-  /** A last cosine of the base for each system, of what it is asked. */
-  readonly own: Readonly<Record<"pfmvg" | "pefomed", BasePart>>;
+  /** The last cosines of the base for each system, of what it is asked. */
+  readonly own: Readonly<Record<"pfmvg" | "pefomed", readonly BasePart[]>>;
   /** Stages of the systems: by the system's name, then by that of its stage. */
   readonly stages: Readonly<Record<"pfmvg" | "pefomed", Readonly<Record<string, FamilyPart>>>>;
 }
@@ -130,11 +132,26 @@ export const minigptRecipe: MinigptRecipe = {
     { ...everything(1500, 1e-3, 0.03), mix: texts },
   ],
   own: {
-    pfmvg: {
+    pfmvg: [{
       ...asked(1050, 1.5e-3, { phrase: 10, thing: 1, caption: 0.5, report: 0.5 }),
       looking: 1,
-    },
-    pefomed: asked(1200, 1e-3, { yesno: 1.5, open: 3, identify: 0.5, caption: 1.5, report: 5 }),
+    }],
+    pefomed: [
+      asked(1200, 1e-3, { yesno: 1.5, open: 3, identify: 0.5, caption: 1.5, report: 5 }),
+      // Sizes, on pictures with as many of them as there is room for.
+      {
+        ...asked(600, 1.5e-3, { size: 6, phrase: 2, open: 1, yesno: 1, report: 1 }),
+        ...{ count: 8000, prevalence: { normal: 0.05, each: 0.5 }, batch: 24 },
+        ...{ looking: 1, naming: 1 },
+      },
+      {
+        ...asked(450, 1e-3, {
+          ...{ yesno: 1, open: 1.5, size: 1.5, identify: 0.3 },
+          ...{ phrase: 0.5, caption: 1.5, report: 5 },
+        }),
+        ...{ looking: 1, naming: 1 },
+      },
+    ],
   },
   stages: {
     // The base of PFMVG knows both tasks already: small steps.
@@ -143,9 +160,9 @@ export const minigptRecipe: MinigptRecipe = {
       grounding: { ...stage(200, [16, 3], { phrase: 1 }, 5e-4), ...many },
     },
     pefomed: {
-      captioning: stage(60, [16, 1], { caption: 1, report: 1 }),
-      "vqa-rad": stage(200, [8, 8], { yesno: 1, closed: 1, open: 2 }),
-      report: stage(150, [16, 1], { report: 1 }),
+      captioning: { ...stage(60, [16, 1], { caption: 1, report: 1 }, 5e-4), ...many },
+      "vqa-rad": { ...stage(200, [8, 8], { yesno: 1, closed: 1, open: 2 }, 5e-4), ...many },
+      report: { ...stage(150, [16, 1], { report: 1 }, 5e-4), ...many },
     },
   },
 };

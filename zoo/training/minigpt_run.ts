@@ -90,8 +90,9 @@ export const wordPart = "words";
 /** Folder of a cosine of the base. */
 export const basePart = (cycle: number) => `base-${cycle + 1}`;
 
-/** Folder of the base's last cosine, which is a system's own. */
-export const ownBase = (system: string) => `${system}-base`;
+/** Folder of one of the base's last cosines, which are a system's own. */
+export const ownBase = (system: string, cycle: number): string =>
+  cycle === 0 ? `${system}-base` : `${system}-base-${cycle + 1}`;
 
 /** Held-out pictures, and batches of each kind, that are looked at while training. */
 const heldOut = 32, heldBatches = 2;
@@ -289,13 +290,13 @@ class FamilyRunner {
   base(name: string, settings: BasePart, after: string): Promise<boolean> {
     return this.parts.part(name, settings, async () => {
       const { config, recipe: { seed } } = this.#run;
-      const { mix, batch: pictures, each = 1, looking = 0 } = settings;
+      const { mix, batch: pictures, each = 1, looking = 0, naming = 0 } = settings;
       const pool = this.#lessons(settings);
       const parameters = await this.#parameters(after);
       const base = new BaseTraining(parameters, config, await madeTokenizer(madeFiles(config)));
       const draw = (random: Random) => drawFamilyLessons(pool, mix, { pictures, each }, random);
       return {
-        task: base.task({ draw, seed, pointing: 2, looking }),
+        task: base.task({ draw, seed, pointing: 2, looking, naming }),
         betas: [0.9, 0.98],
         evaluate: () => this.#measure(mix, (examples) => base.measure(examples)),
         save: (folder) => this.#save(folder, parameters),
@@ -391,9 +392,12 @@ export async function trainMinigpt(run: MinigptRun): Promise<boolean> {
     if (!await runner.base(basePart(cycle), settings, after)) return false;
     after = basePart(cycle);
   }
-  const system = plugin.name as "pfmvg" | "pefomed", start = ownBase(system);
-  if (!await runner.base(start, recipe.own[system], after)) return false;
-  for (const step of stepsFrom(start)[system]) {
+  const system = plugin.name as "pfmvg" | "pefomed";
+  for (const [cycle, settings] of recipe.own[system].entries()) {
+    if (!await runner.base(ownBase(system, cycle), settings, after)) return false;
+    after = ownBase(system, cycle);
+  }
+  for (const step of stepsFrom(after)[system]) {
     if (!await runner.stage(step, recipe.stages[system][step.stage]!)) return false;
   }
   return true;

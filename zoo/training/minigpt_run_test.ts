@@ -23,8 +23,8 @@ const recipe = {
   words: { ...minigptRecipe.words, ...few },
   base: minigptRecipe.base.map((one) => ({ ...one, ...few, each: 3 })),
   own: {
-    pfmvg: { ...minigptRecipe.own.pfmvg, ...few, each: 3 },
-    pefomed: { ...minigptRecipe.own.pefomed, ...few, each: 3 },
+    pfmvg: minigptRecipe.own.pfmvg.map((one) => ({ ...one, ...few, each: 3 })),
+    pefomed: minigptRecipe.own.pefomed.map((one) => ({ ...one, ...few, each: 3 })),
   },
   stages: Object.fromEntries(
     Object.entries(minigptRecipe.stages).map(([system, stages]) => [
@@ -76,6 +76,8 @@ Deno.test("one base serves the stages of both systems, and the finished models a
       "pfmvg-grounding",
       "pfmvg-grounding-alone",
       "pefomed-base",
+      "pefomed-base-2",
+      "pefomed-base-3",
       "pefomed-captioning",
       "pefomed-vqa-rad",
       "pefomed-report",

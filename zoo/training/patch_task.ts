@@ -21,7 +21,12 @@ import {
   tensor,
   weightedSum,
 } from "@medvlm/core/tensor";
-import { decayGroups, decaysLinearWeights, type TrainingTask } from "@medvlm/core/train";
+import {
+  type BatchLoss,
+  decayGroups,
+  decaysLinearWeights,
+  type TrainingTask,
+} from "@medvlm/core/train";
 import type { Box, Mask } from "@medvlm/core";
 import type { ChestPhantom } from "../phantoms/mod.ts";
 import { conceptEmbeddings, conceptTable } from "./concepts.ts";
@@ -232,6 +237,25 @@ export function patchLogits(
   return scope.keep(add(products, fill(pixels.device, products.shape, bias)));
 }
 
+/** How far patches are from their names: cross-entropy of each and Dice. @param targets As the logits, 0 or 1. */
+export function matchingLoss(
+  logits: Tensor,
+  targets: Float32Array<ArrayBuffer>,
+  weighRare: boolean,
+): BatchLoss {
+  const { device, shape } = logits, wanted = tensor(device, targets, shape);
+  const mean = (values: Tensor) => reduceMean(values.reshape(1, -1), 1);
+  const each = pixelLoss(logits, wanted, { form: "bce" });
+  const weights = weighRare ? rareWeights(targets, shape[1]!) : undefined;
+  const pixel = mean(weights ? multiply(each, tensor(device, weights, each.shape)) : each);
+  // Rare findings cover few patches of a batch; each name counts alike here.
+  const dice = mean(
+    diceLoss(permute(logits, [1, 0]), permute(wanted, [1, 0]), { form: "smooth", axes: 1 }),
+  );
+  const total = weightedSum([{ value: pixel, weight: 5 }, { value: dice, weight: 1 }]);
+  return { total, terms: { pixel, dice } };
+}
+
 /** Matching of patches and names as a task for a trainer. */
 export function patchTask(
   model: PatchModel,
@@ -252,17 +276,7 @@ export function patchTask(
     loss({ pixels, targets }) {
       const { device } = parameters;
       const logits = patchLogits(model, tensor(device, pixels));
-      const wanted = tensor(device, targets, logits.shape);
-      const mean = (values: Tensor) => reduceMean(values.reshape(1, -1), 1);
-      const each = pixelLoss(logits, wanted, { form: "bce" });
-      const weights = weighRare ? rareWeights(targets, model.names.names.length) : undefined;
-      const pixel = mean(weights ? multiply(each, tensor(device, weights, each.shape)) : each);
-      // Rare findings cover few patches of a batch; each name counts alike here.
-      const dice = mean(
-        diceLoss(permute(logits, [1, 0]), permute(wanted, [1, 0]), { form: "smooth", axes: 1 }),
-      );
-      const total = weightedSum([{ value: pixel, weight: 5 }, { value: dice, weight: 1 }]);
-      return { total, terms: { pixel, dice } };
+      return matchingLoss(logits, targets, weighRare);
     },
     tokens: ({ targets }) => targets.length / model.names.names.length,
   };

@@ -45,7 +45,21 @@ export const patchWords: PatchNames = {
  * How near a patch must come to a word: at a tenth of a deviation in every element, as tokens begin, a row that is the word gives
  * a logit of about 6, and one that has nothing of it -4.
  */
-const nearness = { scale: 8, bias: -4 }, deviation = 0.1;
+export const nearness = { scale: 8, bias: -4 };
+const deviation = 0.1;
+
+/** Tokens of words. @throws {RangeError} for a word that is more than one. */
+export function wordTokens(tokenizer: LlamaTokenizer, words: readonly string[]): number[] {
+  return words.map((word) => {
+    const [id, ...more] = tokenizer.encode(word, { addSpecialTokens: false });
+    if (id === undefined || more.length > 0) {
+      throw new RangeError(
+        `Cannot match patches with "${word}": the tokenizer spells it in pieces`,
+      );
+    }
+    return id;
+  });
+}
 
 /**
  * The words as what patches are matched with, embeddings of the language model as they are, and after them what else the rows
@@ -57,17 +71,8 @@ export function matchedWords(
   kept: PatchNames,
   seed: number,
 ): Matching & { readonly words: Tensor } {
-  const ids = patchWords.names.map((word) => {
-    const [id, ...more] = tokenizer.encode(word, { addSpecialTokens: false });
-    if (id === undefined || more.length > 0) {
-      throw new RangeError(
-        `Cannot match patches with "${word}": the tokenizer spells it in pieces`,
-      );
-    }
-    return id;
-  });
   const { device } = parameters;
-  const index = tensor(device, Int32Array.from(ids));
+  const index = tensor(device, Int32Array.from(wordTokens(tokenizer, patchWords.names)));
   const words = gatherRows(parameters.weight("model.embed_tokens.weight"), index);
   index.dispose();
   const concepts = conceptEmbeddings(device, words.shape[1]!, seed, {

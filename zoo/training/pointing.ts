@@ -53,6 +53,8 @@ export interface PointingSample {
   readonly shows: readonly Box[] | undefined;
   /** Whether the answer is the one box of these. */
   readonly boxed: boolean;
+  /** Of every word of size in the answer, in their order: boxes of what it is said of. */
+  readonly sizes?: readonly (readonly Box[])[];
 }
 
 /**
@@ -77,8 +79,34 @@ export interface PointingState {
   readonly picture: number;
   /** Which of the picture's rows; none where what is asked for is absent. */
   readonly at: readonly number[];
-  /** Where the next token is a digit of a box: of which coordinate, see {@linkcode coordinatesOf}. */
+  /** Where the next token is read off an edge of a box: that of which coordinate, see {@linkcode coordinatesOf}. */
   readonly coordinate?: number;
+}
+
+/** Rows of a picture by what is on them. */
+export interface RowsOf {
+  /** Rows that boxes cover. */
+  readonly covered: (boxes: readonly Box[]) => number[];
+  /** Rows that the edges of boxes run through: by coordinate, x1, y1, x2, y2. */
+  readonly edges: (boxes: readonly Box[]) => number[][];
+}
+
+/** Rows of a picture for a model. */
+export function rowsOf(image: Raster, { vision, patchesPerRow }: MinigptConfig): RowsOf {
+  const side = evaGrid(vision), grid: Grid = [side, side / patchesPerRow];
+  const covered = (boxes: readonly Box[]) => [
+    ...new Set(boxes.flatMap((box) => cellsOfBox(box, image, grid))),
+  ];
+  const order = ["left", "top", "right", "bottom"] as const;
+  return {
+    covered,
+    edges(boxes) {
+      const all = boxes.flatMap((box) => edgesOf(image, box, side));
+      return order.map((one) =>
+        covered(all.filter(({ side }) => side === one).map(({ box }) => box))
+      );
+    },
+  };
 }
 
 /**
@@ -93,21 +121,13 @@ export function pointingStates(
   tokenizer: LlamaTokenizer,
   config: MinigptConfig,
 ): PointingState[] {
-  const side = evaGrid(config.vision), grid: Grid = [side, side / config.patchesPerRow];
-  const rowsOf = Map.groupBy(batch.targetRows, (row) => sampleOf(batch, row));
+  const answers = answerRows(samples, batch);
   return samples.flatMap(({ sample: { answer }, image, picture, shows, boxed }, s) => {
-    const rows = rowsOf.get(s)!;
-    if (rows.length !== answer.length) {
-      throw new TypeError("The samples of a batch are not in its order");
-    }
     if (shows === undefined) return [];
-    const cellsOf = (boxes: readonly Box[]) => [
-      ...new Set(boxes.flatMap((box) => cellsOfBox(box, image, grid))),
-    ];
-    const whole = { row: rows[0]!, picture, at: cellsOf(shows) };
+    const rows = answers[s]!, { covered, edges: edgesAt } = rowsOf(image, config);
+    const whole = { row: rows[0]!, picture, at: covered(shows) };
     if (!boxed) return [whole];
-    const [left, right, top, bottom] = edgesOf(image, shows[0]!, side).map(({ box }) => box);
-    const edges = [left!, top!, right!, bottom!].map((edge) => cellsOf([edge]));
+    const edges = edgesAt(shows);
     const digits = coordinatesOf(answer.map((id) => tokenizer.idToToken(id)))
       .flatMap((coordinate, t) =>
         coordinate === undefined
@@ -115,6 +135,21 @@ export function pointingStates(
           : { row: rows[t]!, picture, at: edges[coordinate]!, coordinate }
       );
     return [whole, ...digits];
+  });
+}
+
+/** Rows of a batch whose states the tokens of each sample's answer come from. @param samples Those of the batch, in its order. */
+export function answerRows(
+  samples: readonly PointingSample[],
+  batch: MinigptBatch,
+): readonly (readonly number[])[] {
+  const rows = Map.groupBy(batch.targetRows, (row) => sampleOf(batch, row));
+  return samples.map(({ sample: { answer } }, s) => {
+    const own = rows.get(s)!;
+    if (own.length !== answer.length) {
+      throw new TypeError("The samples of a batch are not in its order");
+    }
+    return own;
   });
 }
 
