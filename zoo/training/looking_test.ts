@@ -15,7 +15,7 @@ import { type Tensor, tensor } from "@medvlm/core/tensor";
 import { chestPhantom, splitIndex } from "../phantoms/mod.ts";
 import { lookingLoss, lookingOf } from "./looking.ts";
 import { familyLessons, teachBase } from "./minigpt_lessons.ts";
-import { type PointingSample, pointingStates } from "./pointing.ts";
+import { answerRows, type PointingSample, pointingStates } from "./pointing.ts";
 
 const config = { ...tiny, vision: { ...tiny.vision, imageSize: 112 } };
 const tokenizer = await madeTokenizer(madeFiles(config));
@@ -40,7 +40,7 @@ function samples(): PointingSample[] {
 Deno.test("a head per coordinate looks at the rows of the edge in its own picture, which it can see", () => {
   const some = samples();
   const batch = sharedMinigptBatch(some.map(({ sample }) => sample), tokenizer, config);
-  const states = pointingStates(some, batch, tokenizer, config);
+  const states = pointingStates(some, answerRows(some, batch), tokenizer, config);
   const heads = lookingOf(states, batch, config)!;
   assertEquals(heads.length, config.llama.heads);
   const { source, tokens, prefixes, length } = batch, all = source.length;
@@ -75,7 +75,11 @@ Deno.test("the loss is that of the share which an edge has of the layer's own at
   const device = new HostDevice(), some = samples().slice(0, 2), layer = 1;
   const p = await initialParameters(device, minigptParameters(config), 3);
   const batch = sharedMinigptBatch(some.map(({ sample }) => sample), tokenizer, config);
-  const looking = lookingOf(pointingStates(some, batch, tokenizer, config), batch, config)!;
+  const looking = lookingOf(
+    pointingStates(some, answerRows(some, batch), tokenizer, config),
+    batch,
+    config,
+  )!;
   const pictures = tensor(
     device,
     Float32Array.from({ length: perPicture * width }, (_, i) => Math.sin(i)),

@@ -29,6 +29,7 @@ import { type Lesson, teachBase } from "./minigpt_lessons.ts";
 import { namingLoss, namingTargets, type SizedPicture } from "./naming.ts";
 import { wordTokens } from "./patch_words.ts";
 import {
+  answerRows,
   type Pointing,
   pointingLoss,
   pointingOf,
@@ -115,9 +116,10 @@ export class BaseTraining implements Disposable {
         .values(),
     ].flat();
     const batch = sharedMinigptBatch(ordered.map(({ sample }) => sample), tokenizer, config);
-    const pointers = pointingStates(ordered, batch, tokenizer, config);
+    const answers = answerRows(ordered, batch);
+    const pointers = pointingStates(ordered, answers, tokenizer, config);
     const pointing = pointingOf(pointers, config);
-    const states = [...pointers, ...sizeStates(ordered, batch, tokenizer, config)];
+    const states = [...pointers, ...sizeStates(ordered, answers, tokenizer, config)];
     const pictures = images.map((image) => ({
       image,
       sized: lessons.find((one) => one.image === image)!.sized ?? [],
@@ -142,7 +144,7 @@ export class BaseTraining implements Disposable {
         { parameters: [{ name: "pointer", value: this.#pointer }] },
       ],
       batches: (step) => Promise.resolve([this.batch(draw(stepRandom(seed, step, LESSON_DRAWS)))]),
-      loss: ({ batch, states, pointing, ...shown }) => {
+      loss: ({ batch, states, pointing, pictures: shown }) => {
         const pictures = batchPictures(p, batch, config);
         const looking = weights.looking > 0 ? lookingOf(states, batch, config) : undefined;
         let before: Tensor | undefined;
@@ -163,7 +165,7 @@ export class BaseTraining implements Disposable {
           add("looked", lookingLoss(p, looking, batch, before!, config, layer), weights.looking);
         }
         if (weights.naming > 0) {
-          const targets = namingTargets(shown.pictures, config);
+          const targets = namingTargets(shown, config);
           add("named", namingLoss(p, pictures, targets, this.#words), weights.naming);
         }
         return parts.length === 1 ? { total: answers } : { total: weightedSum(parts), terms };

@@ -108,14 +108,20 @@ export interface GroundedPhrase extends Pick<Thing, "label" | "box"> {
   readonly text: string;
 }
 
-/** Phrases of the report that speak of one finding each. */
-export function singlePhrases(phantom: ChestPhantom): GroundedPhrase[] {
-  const { findings: { text, phrases } } = chestReport(phantom, textRandom(phantom));
+/** The findings of a phantom's report. */
+const reportOf = (phantom: ChestPhantom) => chestReport(phantom, textRandom(phantom)).findings;
+
+function phrasesIn({ text, phrases }: ChestReport["findings"]): GroundedPhrase[] {
   return phrases.filter(({ targets }) => targets.length === 1).map(({ span, targets }) => ({
     text: text.slice(...span),
     label: targets[0].label,
     box: targets[0].box,
   }));
+}
+
+/** Phrases of the report that speak of one finding each. */
+export function singlePhrases(phantom: ChestPhantom): GroundedPhrase[] {
+  return phrasesIn(reportOf(phantom));
 }
 
 /** What the words of size in a report are said of. */
@@ -128,7 +134,7 @@ function sizesIn({ text, phrases }: ChestReport["findings"]): (readonly Box[])[]
 /** Everything that is said about a phantom. The same phantom has the same lessons. */
 export function familyLessons(phantom: ChestPhantom): [FamilyLesson, Taught][] {
   const { id } = phantom, lessons: [FamilyLesson, Taught][] = [];
-  const sizes = sizesIn(chestReport(phantom, textRandom(phantom)).findings);
+  const report = reportOf(phantom), sizes = sizesIn(report);
   const add = (kind: FamilyLesson, taught: Taught) => lessons.push([kind, taught]);
   for (const example of chestExamples(phantom)) {
     const { id, task, prompt, answer, answerType, category, attributes } = example;
@@ -169,7 +175,7 @@ export function familyLessons(phantom: ChestPhantom): [FamilyLesson, Taught][] {
     }
     if (things.length === 1) add("thing", boxed(`${id}/thing/${name}`, name, things[0]));
   }
-  for (const [n, phrase] of singlePhrases(phantom).entries()) {
+  for (const [n, phrase] of phrasesIn(report).entries()) {
     add("phrase", boxed(`${id}/phrase/${n}`, phrase.text, phrase));
   }
   return lessons;

@@ -109,19 +109,37 @@ export function rowsOf(image: Raster, { vision, patchesPerRow }: MinigptConfig):
   };
 }
 
+/** Of every sample the rows of its batch whose states the tokens of its answer come from. */
+export type AnswerRows = readonly (readonly number[])[];
+
+/** Rows of the answers in a batch. @param samples Those of the batch, in its order. */
+export function answerRows(
+  samples: readonly PointingSample[],
+  batch: MinigptBatch,
+): AnswerRows {
+  const rows = Map.groupBy(batch.targetRows, (row) => sampleOf(batch, row));
+  return samples.map(({ sample: { answer } }, s) => {
+    const own = rows.get(s)!;
+    if (own.length !== answer.length) {
+      throw new TypeError("The samples of a batch are not in its order");
+    }
+    return own;
+  });
+}
+
 /**
  * States that know where to look: those before an answer look at all rows of what it is about, those before the digits of a box at the
  * rows of the edge.
  *
- * @param samples Those of the batch, in its order.
+ * @param samples Those of a batch.
+ * @param answers Rows of the answers, as {@linkcode answerRows} has them.
  */
 export function pointingStates(
   samples: readonly PointingSample[],
-  batch: MinigptBatch,
+  answers: AnswerRows,
   tokenizer: LlamaTokenizer,
   config: MinigptConfig,
 ): PointingState[] {
-  const answers = answerRows(samples, batch);
   return samples.flatMap(({ sample: { answer }, image, picture, shows, boxed }, s) => {
     if (shows === undefined) return [];
     const rows = answers[s]!, { covered, edges: edgesAt } = rowsOf(image, config);
@@ -135,21 +153,6 @@ export function pointingStates(
           : { row: rows[t]!, picture, at: edges[coordinate]!, coordinate }
       );
     return [whole, ...digits];
-  });
-}
-
-/** Rows of a batch whose states the tokens of each sample's answer come from. @param samples Those of the batch, in its order. */
-export function answerRows(
-  samples: readonly PointingSample[],
-  batch: MinigptBatch,
-): readonly (readonly number[])[] {
-  const rows = Map.groupBy(batch.targetRows, (row) => sampleOf(batch, row));
-  return samples.map(({ sample: { answer } }, s) => {
-    const own = rows.get(s)!;
-    if (own.length !== answer.length) {
-      throw new TypeError("The samples of a batch are not in its order");
-    }
-    return own;
   });
 }
 

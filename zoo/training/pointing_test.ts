@@ -11,7 +11,7 @@ import {
 import { tensor } from "@medvlm/core/tensor";
 import { chestPhantom, splitIndex } from "../phantoms/mod.ts";
 import { familyLessons, teachBase } from "./minigpt_lessons.ts";
-import { coordinatesOf, pointingLoss, pointingOf, pointingStates } from "./pointing.ts";
+import { answerRows, coordinatesOf, pointingLoss, pointingOf, pointingStates } from "./pointing.ts";
 
 Deno.test("digits belong to the coordinate that the last bracket has opened", () => {
   const pieces = ["▁", "{", "<", "4", "5", "><", "7", "><", "1", "0", "0", "><", "63", ">", "}"];
@@ -41,7 +41,7 @@ Deno.test("states point at what the box covers, then at the rows of its four edg
   });
   const batch = sharedMinigptBatch(samples.map(({ sample }) => sample), tokenizer, config);
   const { rows, targets, weights } = pointingOf(
-    pointingStates(samples, batch, tokenizer, config),
+    pointingStates(samples, answerRows(samples, batch), tokenizer, config),
     config,
   )!;
   const perPicture = side * side / inRow, all = 3 * perPicture;
@@ -98,7 +98,7 @@ Deno.test("questions point at all they ask for, at nothing where that is absent,
   const shown = (...all: (readonly Box[] | undefined)[]) => {
     const samples = all.map((shows) => ({ sample, image, picture: 0, shows, boxed: false }));
     const batch = sharedMinigptBatch(samples.map(({ sample }) => sample), tokenizer, tiny);
-    return pointingOf(pointingStates(samples, batch, tokenizer, tiny), tiny);
+    return pointingOf(pointingStates(samples, answerRows(samples, batch), tokenizer, tiny), tiny);
   };
   // 8 x 2 rows of 14 x 56 pixels.
   const { rows, targets, weights } = shown([[0, 0, 14, 14], [57, 15, 58, 16]], undefined, [])!;

@@ -68,8 +68,8 @@ Deno.test("before a word of size each coordinate has a state, at the edges of wh
       });
   });
   const batch = sharedMinigptBatch(samples.map(({ sample }) => sample), tokenizer, config);
-  const states = sizeStates(samples, batch, tokenizer, config);
   const answers = answerRows(samples, batch);
+  const states = sizeStates(samples, answers, tokenizer, config);
   const wanted = samples.flatMap(({ sample: { answer }, image, picture, sizes }, s) => {
     const written = (end: number) => tokenizer.decode(answer.slice(0, end)).length;
     return sizeWords(tokenizer.decode(answer)).flatMap((start, n) => {
